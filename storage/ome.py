@@ -1,0 +1,340 @@
+"""OME-Zarr metadata of images and labels: dict ↔ frozen dataclasses. No I/O.
+
+Reads versions 0.4 and 0.5, writes 0.5 (https://ngff.openmicroscopy.org/0.5). A coordinate is
+``scale · index + translation`` with the index at voxel centres, so a level whose voxels average
+windows of ``f`` finer ones starts ``0.5 · (f - 1)`` fine voxels later than the finest level.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+AXIS_ORDER = "".join(AXIS_TYPES)
+GOLDEN_RATIO = 0.6180339887498949
+DOWNSCALING = {
+    "mean": "mean of non-overlapping windows; integers are rounded half up",
+    "mode": "most frequent value of non-overlapping windows; a tie gives the lowest non-zero one",
+}
+
+Color = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis: name (a letter of ``tczyx``), type (time, channel, space) and unit."""
+
+    name: str
+    type: str
+    unit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution level: array path, and scale and translation per axis in axis units."""
+
+    path: str
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMetadata:
+    """A multiscale image: the same for intensities and for labels.
+
+    Attributes
+    ----------
+    version : {"0.4", "0.5"}
+        Version of the format it was read from.
+    name : str
+        Name of the image, perhaps empty.
+    axes : tuple of Axis
+        Two to five axes in the order t, c, z, y, x.
+    levels : tuple of Level
+        Finest level first.
+    """
+
+    version: Literal["0.4", "0.5"]
+    name: str
+    axes: tuple[Axis, ...]
+    levels: tuple[Level, ...]
+
+    @property
+    def axis_names(self) -> str:
+        """Axis letters in order, such as ``"czyx"``."""
+        return "".join(axis.name for axis in self.axes)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClass:
+    """One semantic class of a label: voxel value, name and RGBA colour of 0 to 255."""
+
+    value: int
+    name: str
+    color: Color
+
+
+def make_axes(names: str, unit: str | None) -> tuple[Axis, ...]:
+    """Axes of letters; `unit` is that of the spatial ones."""
+    return tuple(
+        Axis(name, AXIS_TYPES[name], unit if AXIS_TYPES[name] == "space" else None)
+        for name in names
+    )
+
+
+def check_axes(names: Sequence[str], where: str) -> None:
+    """Refuse axes other than two to five of t, c, z, y, x, in this order, with y and x.
+
+    Raises
+    ------
+    StorageError
+        Naming the axes found and those expected.
+    """
+    shown = ", ".join(str(name) for name in names)
+    unknown = [str(name) for name in names if name not in AXIS_TYPES]
+    if unknown:
+        raise StorageError(
+            f"{where} has the unknown axes {', '.join(unknown)} among ({shown}); "
+            f"maskmill reads the axes t, c, z, y, x"
+        )
+    if list(names) != [name for name in AXIS_ORDER if name in names]:
+        raise StorageError(f"{where} has the axes ({shown}); expected the order t, c, z, y, x")
+    if "y" not in names or "x" not in names:
+        raise StorageError(f"{where} has the axes ({shown}); expected y and x among them")
+
+
+def parse_image(attributes: Mapping[str, Any], url: str) -> ImageMetadata:
+    """Metadata of the first multiscale image in a group's attributes.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Attributes of the Zarr group.
+    url : str
+        Where they come from, for messages.
+
+    Raises
+    ------
+    StorageError
+        If there is no multiscale image (with a hint where one is: the group may be a plate or
+        a container of images), the version is another one, an axis is unknown, or the metadata
+        breaks the specification.
+    """
+    ome = _ome(attributes)
+    if not ome.get("multiscales"):
+        raise StorageError(_no_image(ome, url))
+    try:
+        return _parse_multiscale(ome, url)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{url} has malformed OME metadata ({type(error).__name__}: {error}); "
+            "check it with an OME-Zarr validator"
+        ) from error
+
+
+def image_attributes(
+    metadata: ImageMetadata,
+    *,
+    downscaling: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Group attributes of an image, always as OME-Zarr 0.5.
+
+    Parameters
+    ----------
+    metadata : ImageMetadata
+        What to write.
+    downscaling : {"mean", "mode"}, optional
+        How the levels were made.
+    extra : mapping, optional
+        Further attributes beside ``ome``, such as provenance.
+    """
+    multiscale: dict[str, Any] = {
+        "name": metadata.name,
+        "axes": [
+            {"name": axis.name, "type": axis.type} | ({"unit": axis.unit} if axis.unit else {})
+            for axis in metadata.axes
+        ],
+        "datasets": [_dataset(level) for level in metadata.levels],
+    }
+    if downscaling is not None:
+        multiscale["type"] = downscaling
+        multiscale["metadata"] = {"method": "maskmill", "description": DOWNSCALING[downscaling]}
+    return {"ome": {"version": "0.5", "multiscales": [multiscale]}, **(extra or {})}
+
+
+def label_metadata(image: ImageMetadata, name: str) -> ImageMetadata:
+    """Metadata of a label of an image: its levels and transforms without the channel axis."""
+    keep = [i for i, axis in enumerate(image.axes) if axis.type != "channel"]
+    levels = tuple(
+        Level(
+            level.path,
+            tuple(level.scale[i] for i in keep),
+            tuple(level.translation[i] for i in keep),
+        )
+        for level in image.levels
+    )
+    return ImageMetadata("0.5", name, tuple(image.axes[i] for i in keep), levels)
+
+
+def label_attributes(
+    metadata: ImageMetadata,
+    classes: Sequence[LabelClass] | None,
+    source: str = "../../",
+    *,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Group attributes of a label image.
+
+    Parameters
+    ----------
+    metadata : ImageMetadata
+        See `label_metadata`.
+    classes : sequence of LabelClass or None
+        Every semantic class, background included; None for instances, whose ids get neither
+        names nor colours (a list of all of them overwhelms viewers).
+    source : str
+        Path from the label to its image.
+    extra : mapping, optional
+        Further attributes beside ``ome``.
+    """
+    # The schema wants at least one colour; a clear background serves instances too.
+    colors = {0: (0, 0, 0, 0), **{item.value: item.color for item in classes or ()}}
+    image_label: dict[str, Any] = {
+        "colors": [{"label-value": v, "rgba": list(c)} for v, c in sorted(colors.items())],
+        "source": {"image": source},
+    }
+    if classes:
+        image_label["properties"] = [
+            {"label-value": item.value, "class": item.name}
+            for item in sorted(classes, key=lambda item: item.value)
+        ]
+    attributes = image_attributes(metadata, downscaling="mode", extra=extra)
+    attributes["ome"]["image-label"] = image_label
+    return attributes
+
+
+def parse_label_classes(attributes: Mapping[str, Any]) -> tuple[LabelClass, ...]:
+    """Classes of a label by value; empty where the properties name none (instances)."""
+    image_label = _ome(attributes).get("image-label") or {}
+    colors = {
+        int(item["label-value"]): tuple(int(part) for part in item["rgba"])
+        for item in image_label.get("colors") or ()
+        if item.get("rgba")
+    }
+    classes = []
+    for item in image_label.get("properties") or ():
+        if "class" in item:
+            value = int(item["label-value"])
+            red, green, blue, alpha = colors.get(value, default_color(value))
+            classes.append(LabelClass(value, str(item["class"]), (red, green, blue, alpha)))
+    return tuple(sorted(classes, key=lambda item: item.value))
+
+
+def label_classes(names: Mapping[int, str]) -> tuple[LabelClass, ...]:
+    """Classes of named values in default colours."""
+    return tuple(LabelClass(v, name, default_color(v)) for v, name in sorted(names.items()))
+
+
+def default_color(value: int) -> Color:
+    """RGBA of a class value: clear for 0, else hues a golden ratio apart."""
+    if value == 0:
+        return (0, 0, 0, 0)
+    hue = (value * GOLDEN_RATIO) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 0.95)
+    return (round(red * 255), round(green * 255), round(blue * 255), 255)
+
+
+def labels_attributes(names: Iterable[str]) -> dict[str, Any]:
+    """Attributes of the ``labels`` group that lists label images."""
+    return {"ome": {"version": "0.5", "labels": list(names)}}
+
+
+def parse_labels_list(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Paths of the label images that a ``labels`` group lists."""
+    return tuple(str(path) for path in _ome(attributes).get("labels") or ())
+
+
+def _ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """OME metadata: under ``ome`` since 0.5, at the top before."""
+    ome = attributes.get("ome")
+    return ome if isinstance(ome, dict) else attributes
+
+
+def _no_image(ome: Mapping[str, Any], url: str) -> str:
+    if "plate" in ome:
+        wells = ome["plate"].get("wells") or [{"path": "A/1"}]
+        first = f"{url}/{wells[0]['path']}/0"
+        return f"{url} is a plate, not an image; use an image in it, such as {first}"
+    if "well" in ome:
+        images = ome["well"].get("images") or [{"path": "0"}]
+        return f"{url} is a well, not an image; use {url}/{images[0]['path']}"
+    if "bioformats2raw.layout" in ome:
+        return f"{url} is a bioformats2raw container of images; use an image in it, such as {url}/0"
+    if "labels" in ome:
+        names = ", ".join(parse_labels_list(ome)) or "none"
+        return f"{url} is a list of labels ({names}), not an image; use {url}/NAME"
+    return (
+        f"{url} is a Zarr group without OME metadata (no 'multiscales' in its attributes); "
+        "expected an OME-Zarr 0.4 or 0.5 image; make one with `maskmill import`"
+    )
+
+
+def _parse_multiscale(ome: Mapping[str, Any], url: str) -> ImageMetadata:
+    multiscale = ome["multiscales"][0]
+    version = str(ome.get("version") or multiscale.get("version") or "0.4")
+    if version not in ("0.4", "0.5"):
+        raise StorageError(f"{url} is OME-Zarr {version}; expected 0.4 or 0.5; convert it first")
+    entries = multiscale["axes"]
+    check_axes([entry["name"] for entry in entries], url)
+    axes = tuple(Axis(e["name"], AXIS_TYPES[e["name"]], e.get("unit")) for e in entries)
+    shared = multiscale.get("coordinateTransformations") or ()
+    levels = tuple(
+        _parse_level(dataset, shared, len(axes), url) for dataset in multiscale["datasets"]
+    )
+    if not levels:
+        raise StorageError(f"{url} lists no resolution level; expected at least one dataset")
+    known: Literal["0.4", "0.5"] = "0.4" if version == "0.4" else "0.5"
+    return ImageMetadata(known, str(multiscale.get("name") or ""), axes, levels)
+
+
+def _parse_level(
+    dataset: Mapping[str, Any], shared: Sequence[Mapping[str, Any]], ndim: int, url: str
+) -> Level:
+    """A level with the multiscale's own transforms, which apply after the level's, composed."""
+    scale, translation = (1.0,) * ndim, (0.0,) * ndim
+    for transform in (*dataset["coordinateTransformations"], *shared):
+        kind = transform["type"]
+        if kind == "identity":
+            continue
+        if kind not in ("scale", "translation") or kind not in transform:
+            raise StorageError(
+                f"{url} level {dataset['path']} has the transform {dict(transform)}; "
+                "expected a scale and perhaps a translation, given as lists"
+            )
+        values = tuple(float(value) for value in transform[kind])
+        if len(values) != ndim:
+            raise StorageError(
+                f"{url} level {dataset['path']} has a {kind} of {len(values)} numbers "
+                f"for {ndim} axes"
+            )
+        if kind == "scale":
+            scale = tuple(a * b for a, b in zip(scale, values, strict=True))
+            translation = tuple(a * b for a, b in zip(translation, values, strict=True))
+        else:
+            translation = tuple(a + b for a, b in zip(translation, values, strict=True))
+    return Level(str(dataset["path"]), scale, translation)
+
+
+def _dataset(level: Level) -> dict[str, Any]:
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": list(level.scale)}]
+    if any(level.translation):
+        transforms.append({"type": "translation", "translation": list(level.translation)})
+    return {"path": level.path, "coordinateTransformations": transforms}
