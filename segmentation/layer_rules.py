@@ -132,11 +132,8 @@ def _parametric_relu(step: Step, sizes: Sequence[Sizes]) -> Rule:
 def _convolution(step: Step, sizes: Sequence[Sizes]) -> Rule:
     layer = step.operation
     _check_activation(layer)
-    extents = [
-        (k - 1) * d + 1
-        for k, d in zip(layer.kernel_size, _per_axis(layer, "dilation_rate"), strict=True)
-    ]
-    return _windows(extents, _per_axis(layer, "strides"), layer.padding, sizes[0])
+    extents = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
+    return _windows(extents, layer.strides, layer.padding, sizes[0])
 
 
 def _pooling(step: Step, sizes: Sequence[Sizes]) -> Rule:
@@ -227,21 +224,23 @@ def _dimensional(*names: str) -> frozenset[str]:
     return frozenset(f"{name}{d}D" for name in names for d in (1, 2, 3))
 
 
-_WITHOUT_REACH = frozenset(
-    "Activation ReLU LeakyReLU ELU Dense Identity ActivityRegularization Add Subtract Multiply "
-    "Average Maximum Minimum Dropout GaussianNoise GaussianDropout AlphaDropout".split()
-) | _dimensional("SpatialDropout")
-_ALONG_AN_AXIS = frozenset(
-    "BatchNormalization LayerNormalization RMSNormalization UnitNormalization Normalization "
-    "Softmax Concatenate ops.Concatenate ops.Softmax".split()
-)
-_OPERATIONS = frozenset(
-    f"ops.{name}"
-    for name in (
-        "Add Subtract Multiply Divide TrueDivide Maximum Minimum Negative Absolute Square Sqrt Exp "
-        "Log Clip Relu Relu6 LeakyRelu Elu Selu Gelu Silu Sigmoid Tanh Softplus"
-    ).split()
-)
+# fmt: off
+_WITHOUT_REACH = _dimensional("SpatialDropout") | {
+    "Activation", "ReLU", "LeakyReLU", "ELU", "Dense", "Identity", "ActivityRegularization",
+    "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum",
+    "Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+}
+_ALONG_AN_AXIS = frozenset({
+    "BatchNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization",
+    "Normalization", "Softmax", "Concatenate", "ops.Concatenate", "ops.Softmax",
+})
+_OPERATIONS = frozenset({
+    "ops.Add", "ops.Subtract", "ops.Multiply", "ops.Divide", "ops.TrueDivide", "ops.Maximum",
+    "ops.Minimum", "ops.Negative", "ops.Absolute", "ops.Square", "ops.Sqrt", "ops.Exp", "ops.Log",
+    "ops.Clip", "ops.Relu", "ops.Relu6", "ops.LeakyRelu", "ops.Elu", "ops.Selu", "ops.Gelu",
+    "ops.Silu", "ops.Sigmoid", "ops.Tanh", "ops.Softplus",
+})
+# fmt: on
 _RULES: tuple[tuple[frozenset[str], Callable[[Step, Sequence[Sizes]], Rule]], ...] = (
     (_dimensional("Conv", "SeparableConv", "DepthwiseConv"), _convolution),
     (_dimensional("MaxPooling", "AveragePooling"), _pooling),

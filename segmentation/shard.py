@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,14 +13,16 @@ from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.tiling import blend_weights, blend_windows, cut_tile, exact_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from segmentation.normalize import IntensityTransform
     from segmentation.plan import Shard, ShardPlan
     from segmentation.predictor import Predictor
     from segmentation.region import Region
+    from segmentation.tiling import TileSpec, Window
 
+_Tile = TypeVar("_Tile")
 PROBABILITY_LEVELS = 255
 
 
@@ -92,6 +94,22 @@ def read_block(
     return block if channels is None else block[..., list(channels)]
 
 
+@dataclass(frozen=True, slots=True)
+class ShardOutput:
+    """What the network says about the voxels a shard writes.
+
+    Attributes
+    ----------
+    classes : numpy.ndarray
+        Unsigned integers, the shape of the write region.
+    probabilities : numpy.ndarray or None
+        uint8, 255 = 1, with a last axis of classes.
+    """
+
+    classes: np.ndarray
+    probabilities: np.ndarray | None = None
+
+
 def segment_shard(
     block: np.ndarray,
     shard: Shard,
@@ -101,8 +119,8 @@ def segment_shard(
     *,
     probabilities: bool = False,
     device: AbstractContextManager[Any] | None = None,
-) -> np.ndarray:
-    """Classes, or probabilities, of the voxels a shard writes.
+) -> ShardOutput:
+    """Classes, and on request probabilities, of the voxels a shard writes.
 
     Parameters
     ----------
@@ -111,20 +129,14 @@ def segment_shard(
     transform : IntensityTransform or None
         None hands the voxels over as they are (the identity predictor).
     probabilities : bool
-        Return uint8 probabilities, 255 = 1, of shape (*write.shape, classes), instead of
-        classes.
+        Keep the quantised probabilities too; the classes are the same with and without.
     device : context manager, optional
         Held while the network computes, so that threads of one worker take turns.
-
-    Returns
-    -------
-    numpy.ndarray
-        Unsigned integers of shape ``shard.write.shape``, or with a last axis of classes.
     """
     run = _TileRun(block, shard, plan, predictor, transform, device or nullcontext())
-    if plan.spec.exact:
-        return run.exact(probabilities=probabilities)
-    return run.blended(probabilities=probabilities)
+    if not plan.spec.exact:
+        return run.blended(keep=probabilities)
+    return run.exact_probabilities() if probabilities else run.exact_classes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,48 +150,66 @@ class _TileRun:
     transform: IntensityTransform | None
     device: AbstractContextManager[Any]
 
-    def exact(self, *, probabilities: bool) -> np.ndarray:
-        """Every voxel from the one tile that keeps it."""
-        windows = exact_windows(self.shard.write, self.plan.shape, self.plan.spec)
+    def exact_classes(self) -> ShardOutput:
+        """Every voxel from the one tile that keeps it; classes straight from the device."""
         result: np.ndarray | None = None
-        while batch := list(islice(windows, self.plan.batch)):
-            outputs = self.predict([window.tile for window in batch], probabilities=probabilities)
+        for batch in self.batches(exact_windows):
+            stack = self.stack([window.tile for window in batch])
+            with self.device:
+                outputs = self.predictor.predict_classes(stack)
+            outputs = outputs.reshape(len(batch), *self.plan.spec.tile)
             if result is None:
-                result = np.zeros(self.result_shape(outputs, probabilities), outputs.dtype)
-            for window, output in zip(batch, outputs, strict=True):
-                place = window.keep.relative_to(self.shard.write.start)
-                result[place.slices] = output[window.keep.relative_to(window.tile.start).slices]
-        return _given(result)
+                result = np.zeros(self.shard.write.shape, outputs.dtype)
+            self.keep(batch, outputs, result)
+        return ShardOutput(_given(result))
 
-    def blended(self, *, probabilities: bool) -> np.ndarray:
+    def exact_probabilities(self) -> ShardOutput:
+        """The same, with the probabilities kept."""
+        classes: np.ndarray | None = None
+        levels: np.ndarray | None = None
+        for batch in self.batches(exact_windows):
+            outputs = self.predict_float([window.tile for window in batch])
+            chosen = self.predictor.classes_of(outputs)
+            if classes is None or levels is None:
+                classes = np.zeros(self.shard.write.shape, chosen.dtype)
+                levels = np.zeros((*classes.shape, outputs.shape[-1]), np.uint8)
+            self.keep(batch, chosen, classes)
+            self.keep(batch, quantise(outputs), levels)
+        return ShardOutput(_given(classes), levels)
+
+    def blended(self, *, keep: bool) -> ShardOutput:
         """Gaussian mean over overlapping tiles, in a fixed order."""
         weights = blend_weights(self.plan.spec)
-        tiles = blend_windows(self.shard.write, self.plan.shape, self.plan.spec)
         total: np.ndarray | None = None
         norm = np.zeros(self.shard.write.shape, np.float32)
-        while batch := list(islice(tiles, self.plan.batch)):
+        for batch in self.batches(blend_windows):
             outputs = self.predict_float(batch)
             if total is None:
                 total = np.zeros((*norm.shape, outputs.shape[-1]), np.float32)
             for tile, output in zip(batch, outputs, strict=True):
                 common = tile.intersection(self.shard.write)
-                if common is None:
-                    continue
-                inside = common.relative_to(tile.start).slices
-                place = common.relative_to(self.shard.write.start).slices
-                total[place] += output[inside] * weights[inside][..., np.newaxis]
-                norm[place] += weights[inside]
-        mean = _given(total) / norm[..., np.newaxis]
-        return quantise(mean) if probabilities else self.predictor.classes_of(mean)
+                if common is not None:
+                    inside = common.relative_to(tile.start).slices
+                    place = common.relative_to(self.shard.write.start).slices
+                    total[place] += output[inside] * weights[inside][..., np.newaxis]
+                    norm[place] += weights[inside]
+        mean = _given(total)
+        mean /= norm[..., np.newaxis]
+        return ShardOutput(self.predictor.classes_of(mean), quantise(mean) if keep else None)
 
-    def predict(self, tiles: list[Region], *, probabilities: bool) -> np.ndarray:
-        """Classes or quantised probabilities, shape (tiles, *tile[, classes])."""
-        if probabilities:
-            return quantise(self.predict_float(tiles))
-        stack = self.stack(tiles)
-        with self.device:
-            classes = self.predictor.predict_classes(stack)
-        return classes.reshape(len(tiles), *self.plan.spec.tile)
+    def batches(
+        self, windows: Callable[[Region, Sequence[int], TileSpec], Iterator[_Tile]]
+    ) -> Iterator[list[_Tile]]:
+        """Tiles of the shard, a batch at a time."""
+        tiles = windows(self.shard.write, self.plan.shape, self.plan.spec)
+        while batch := list(islice(tiles, self.plan.batch)):
+            yield batch
+
+    def keep(self, batch: list[Window], outputs: np.ndarray, result: np.ndarray) -> None:
+        """Copy the kept part of every tile to its place."""
+        for window, output in zip(batch, outputs, strict=True):
+            place = window.keep.relative_to(self.shard.write.start)
+            result[place.slices] = output[window.keep.relative_to(window.tile.start).slices]
 
     def predict_float(self, tiles: list[Region]) -> np.ndarray:
         """Probabilities, float32, shape (tiles, *tile, classes)."""
@@ -195,11 +225,6 @@ class _TileRun:
         seen = self.plan.spec.tile[-len(self.predictor.stride) :]
         pieces = pieces.reshape(len(tiles), *seen, pieces.shape[-1])
         return pieces if self.transform is None else self.transform(pieces)
-
-    def result_shape(self, outputs: np.ndarray, probabilities: bool) -> tuple[int, ...]:
-        """Shape of the shard's result."""
-        shape = self.shard.write.shape
-        return (*shape, outputs.shape[-1]) if probabilities else shape
 
 
 def evaluate_shard(
@@ -236,7 +261,8 @@ def cell_blocks(
 
 def quantise(probabilities: np.ndarray) -> np.ndarray:
     """Probabilities in [0, 1] as uint8, 255 = 1, halves to even."""
-    return np.rint(probabilities * PROBABILITY_LEVELS).astype(np.uint8)
+    levels: np.ndarray = np.rint(probabilities * PROBABILITY_LEVELS)
+    return levels.astype(np.uint8)
 
 
 def _given(result: np.ndarray | None) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,3 +159,27 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fetch_folder(url: str) -> Path:
+    """Local copy of a folder of objects; a local folder is itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the URL.
+    """
+    if is_local(url):
+        folder = Path(normalize_url(url))
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{url} is not a folder; give the folder of a bundle")
+        return folder
+    blobs = Blobs(normalize_url(url))
+    folder = Path(tempfile.mkdtemp(prefix="maskmill-bundle-"))
+    copy = Blobs(str(folder))
+    keys = [key for key, _ in blobs.list()]
+    if not keys:
+        raise FileNotFoundError(f"{url} holds no objects; give the URL of a bundle")
+    for key in keys:
+        copy.write(key, blobs.read(key))
+    return folder

@@ -1,0 +1,143 @@
+"""Executors: run one piece of work over many items, survive failures, report each outcome.
+
+The serial executor is the specification; any other gives the same results in some order.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MAX_ATTEMPTS = 3
+FATAL_ERRNOS = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES})
+
+logger = logging.getLogger(__name__)
+
+
+class Work(Protocol):
+    """Something to do with every item; picklable, opened once by every worker."""
+
+    def open(self) -> Callable[[int], Any]:
+        """Load what the items share (model, arrays) and give the function of one item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an item.
+
+    Attributes
+    ----------
+    item : int
+        The item.
+    result : object
+        What the work returned; None if it failed.
+    error : str or None
+        Message of the last failure, once the attempts are used up.
+    attempts : int
+        How often the item was blamed for a failure, plus the success.
+    fatal : bool
+        The failure would meet every item (a full disk): no more were started.
+    """
+
+    item: int
+    result: Any = None
+    error: str | None = None
+    attempts: int = 1
+    fatal: bool = False
+
+
+class Executor(Protocol):
+    """Runs work; `SerialExecutor` specifies what comes out."""
+
+    def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
+        """Outcome of every item, as they finish; `items` is consumed lazily."""
+
+    def dask_scheduler(self) -> Any:
+        """What `dask.compute(scheduler=…)` takes to run graphs where the items run."""
+
+    def close(self) -> None:
+        """Let go of the workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class SerialExecutor:
+    """One item after the other, in this process."""
+
+    def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
+        """Outcome of every item in order."""
+        function: Callable[[int], Any] | None = None
+        for item in items:
+            if stop.is_set():
+                return
+            function = function or work.open()
+            outcome = _attempt(function, item)
+            yield outcome
+            if outcome.fatal:
+                return
+
+    def dask_scheduler(self) -> Any:
+        """Threads of this process."""
+        return "threads"
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _attempt(function: Callable[[int], Any], item: int) -> Outcome:
+    message = ""
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            return Outcome(item, function(item), attempts=attempt)
+        except Exception as error:
+            message = describe(error)
+            logger.info("shard %d failed, attempt %d: %s", item, attempt, message)
+            if is_fatal(error):
+                return Outcome(item, error=message, attempts=attempt, fatal=True)
+    return Outcome(item, error=message, attempts=MAX_ATTEMPTS)
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether an error would meet every item alike."""
+    return isinstance(error, OSError) and error.errno in FATAL_ERRNOS
+
+
+def describe(error: BaseException) -> str:
+    """One line for a failure record."""
+    text = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that work stops at a shard border.
+
+    A second Ctrl-C interrupts at once. Outside the main thread signals are left alone.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def request_stop(number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        logger.info("signal %d: stopping at a shard border", number)
+        stop.set()
+
+    before = {number: signal.signal(number, request_stop) for number in _STOP_SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)

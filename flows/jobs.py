@@ -1,0 +1,185 @@
+"""Jobs: what can be asked for. The same models are the command line and deployment parameters."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*", re.IGNORECASE)
+_UNITS = {
+    "B": 1,
+    **{f"{p}B": 1000**n for n, p in enumerate("KMGT", start=1)},
+    **{f"{p}IB": 1024**n for n, p in enumerate("KMGT", start=1)},
+}
+
+
+def parse_bytes(value: object) -> object:
+    """Bytes from ``8GiB``, ``500MB`` or a plain number."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a size; write 8GiB, 500MB or a number of bytes")
+    return int(float(match[1]) * _UNITS[(match[2] or "B").upper()])
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)]
+Floats = Annotated[tuple[float, ...], BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Ints = Annotated[tuple[int, ...], BeforeValidator(_split)]
+
+
+def argument(description: str, **options: Any) -> Any:
+    """A positional argument of the command line."""
+    return Field(description=description, json_schema_extra={"argument": True}, **options)
+
+
+class Job(BaseModel):
+    """Base of all jobs: frozen, unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImportJob(Job):
+    """Stacks of TIFF, PNG, NPY, NPZ or HDF5 as an OME-Zarr image."""
+
+    sources: tuple[str, ...] = argument("files or one folder", min_length=1)
+    image: str = argument("IMAGE.zarr to make")
+    axes: str | None = Field(None, description="axes of the source, such as zyx or czyx")
+    voxel_size: Floats | None = Field(
+        None, description="size of a voxel along the spatial axes, such as 0.045,0.0046,0.0046"
+    )
+    unit: str | None = Field(None, description="unit of the voxel size, such as micrometer")
+    dataset: str | None = Field(None, description="dataset in an HDF5 or NPZ file")
+
+
+class ImportLabelsJob(Job):
+    """A label of an image that is there, published as given."""
+
+    sources: tuple[str, ...] = argument("files or one folder", min_length=1)
+    image: str = argument("IMAGE.zarr that the label belongs to")
+    name: str = Field(description="name under labels/")
+    classes: Names | None = Field(None, description="class names by value, background first")
+    instances: bool = Field(False, description="the values are object ids, not classes")
+    axes: str | None = Field(None, description="axes of the source, such as zyx")
+    dataset: str | None = Field(None, description="dataset in an HDF5 or NPZ file")
+
+
+class ExportJob(Job):
+    """A mask volume, or the image, as OME-TIFF."""
+
+    image: str = argument("IMAGE.zarr")
+    output: str = argument("OUT.tif")
+    labels: str | None = Field(None, description="label to export; the image if left out")
+    level: int = Field(0, ge=0, description="resolution level")
+
+
+class InfoJob(Job):
+    """What an image or a bundle holds."""
+
+    target: str = argument("IMAGE.zarr or BUNDLE")
+
+
+class PackJob(Job):
+    """An existing Keras model as a bundle."""
+
+    model: str = argument("MODEL.keras or MODEL.h5")
+    bundle: str = argument("folder to make")
+    classes: Names = Field(description="class names by value, background first")
+    intensity_percentiles: Floats | None = Field(
+        None, description="percentiles of the volume that become 0 and 1, such as 1,99"
+    )
+    intensity_range: Floats | None = Field(
+        None, description="fixed intensities that become 0 and 1, such as 0,255"
+    )
+    axes: Literal["yx", "zyx"] | None = Field(None, description="spatial axes of the network")
+    voxel_size: Floats | None = Field(None, description="voxel size it was trained at")
+    unit: str | None = Field(None, description="unit of the voxel size")
+
+
+class TrainJob(Job):
+    """A network trained on the volumes of a catalog."""
+
+    catalog: str = argument("CATALOG.yaml")
+    out: str = Field(description="bundle to make")
+    axes: Literal["yx", "zyx"] = Field("yx", description="2D sections or 3D blocks")
+    width: int = Field(16, ge=1, le=256, description="features at full resolution")
+    depth: int = Field(4, ge=1, le=6, description="number of poolings")
+    patch: Ints | None = Field(None, description="crop extents, such as 256,256")
+    batch_size: int = Field(4, ge=1, description="crops per step")
+    epochs: int = Field(40, ge=1, description="rounds between validations")
+    steps_per_epoch: int = Field(50, ge=1, description="steps in one epoch")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule")
+    seed: int = Field(0, ge=0, description="of weights, crops and augmentation")
+    threads: int | None = Field(None, ge=1, description="CPU threads; all by default")
+
+
+class VolumeJob(Job):
+    """Fields that every job over one volume shares."""
+
+    image: str = argument("IMAGE.zarr")
+    region: str | None = Field(None, description="such as z=0:12,y=100:612, in voxels of level 0")
+    executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
+    workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")
+    address: str | None = Field(None, description="Ray cluster to use; a local one by default")
+    memory: Bytes | None = Field(None, description="memory of one worker, such as 8GiB")
+    runs: str | None = Field(None, description="where run records go; IMAGE.zarr.runs by default")
+
+
+class PlanJob(VolumeJob):
+    """Shards, tiles, memory and bytes of a segmentation, without starting it."""
+
+    model: str = Field(description="bundle, or 'identity'")
+    channels: Ints | None = Field(None, description="image channels the network gets")
+    any_voxel_size: bool = Field(False, description="accept a voxel size other than the bundle's")
+    out: str | None = Field(None, description="OTHER.zarr to hold labels/ instead of the image")
+
+
+class SegmentJob(PlanJob):
+    """The mask volume of an image, with scores where truth is given."""
+
+    name: str = Field(description="name of the mask volume")
+    truth: str | None = Field(None, description="label to evaluate against")
+    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
+    probabilities: bool = Field(False, description="keep uint8 probabilities beside the run")
+    force: bool = Field(False, description="make a new version although there is one")
+
+
+class EvaluateJob(VolumeJob):
+    """Scores of a mask volume against the truth."""
+
+    labels: str = Field(description="mask volume")
+    truth: str = Field(description="label to evaluate against")
+    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
+
+
+class VerifyJob(Job):
+    """Stored bytes of a mask volume against the records of its run."""
+
+    image: str = argument("IMAGE.zarr")
+    labels: str = Field(description="mask volume")
+    runs: str | None = Field(None, description="where run records are; IMAGE.zarr.runs by default")
+
+
+class DemoJob(Job):
+    """Everything once, on a synthetic stack."""
+
+    out: str = Field("maskmill-demo", description="empty folder to work in")
+
+
+def job_message(error: ValidationError) -> str:
+    """One line for what is wrong with a job's fields."""
+    parts = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"][:1]) or "job"
+        message = item["msg"].removeprefix("Value error, ")
+        given = "" if item["type"] in ("missing", "extra_forbidden") else f"{item['input']!r}: "
+        parts.append(f"{name}: {given}{message[0].lower()}{message[1:]}")
+    return "; ".join(parts)

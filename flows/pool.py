@@ -1,0 +1,45 @@
+"""From a job to its executor: how many workers, with which share of the machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from flows.executors import Executor, SerialExecutor
+from flows.prepare import default_workers
+
+if TYPE_CHECKING:
+    from flows.jobs import VolumeJob
+
+
+def make_executor(job: VolumeJob) -> Executor:
+    """The executor a job asks for."""
+    if job.executor == "serial":
+        return SerialExecutor()
+    from flows.ray_executor import RayExecutor
+
+    workers = worker_count(job)
+    return RayExecutor(
+        workers=workers,
+        cpus_per_worker=cpus_per_worker(workers),
+        gpus_per_worker=job.gpus_per_worker,
+        address=job.address,
+    )
+
+
+def worker_count(job: VolumeJob) -> int:
+    """Worker processes of a job."""
+    return 1 if job.executor == "serial" else job.workers or default_workers()
+
+
+def cpus_per_worker(workers: int) -> float:
+    """Whole CPUs for each worker, or a fraction where there are more workers than CPUs."""
+    cpus = os.cpu_count() or 1
+    return float(cpus // workers) if workers <= cpus else cpus / workers
+
+
+def threads_per_worker(job: VolumeJob) -> int:
+    """Threads of the device runtime in one worker."""
+    if job.executor == "serial":
+        return os.cpu_count() or 1
+    return max(1, int(cpus_per_worker(worker_count(job))))

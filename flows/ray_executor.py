@@ -1,0 +1,324 @@
+"""Ray: a pool of actors, bounded in flight. The one home of Ray.
+
+An actor opens the work once and runs a few items at a time in threads, so that reading,
+computing and writing overlap; the work itself makes its threads take turns at the device.
+
+Failures are counted here, not by Ray. An exception blames its item. The death of an actor
+blames nobody yet: everything it had in flight is suspected, and every suspect is rerun with an
+actor to itself; only an item that then takes its actor down again is to blame. A node that is
+taken away (preempted) is nobody's fault.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.executors import MAX_ATTEMPTS, Outcome, Work, describe, is_fatal, logger
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator
+
+IN_FLIGHT = 3
+POLL_SECONDS = 0.5
+
+# A silent network partition would hang tasks with Ray's defaults; these find it within seconds.
+KEEPALIVE = {
+    "RAY_grpc_client_keepalive_time_ms": "10000",
+    "RAY_grpc_client_keepalive_timeout_ms": "10000",
+    "RAY_health_check_period_ms": "3000",
+    "RAY_health_check_timeout_ms": "10000",
+    "RAY_health_check_failure_threshold": "3",
+}
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_DEDUP_LOGS": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+class _Actor:
+    """Runs in a Ray worker process."""
+
+    def __init__(self, work: Work) -> None:
+        self.function = work.open()
+
+    def ready(self) -> int:
+        """Process id, once the work is open."""
+        return os.getpid()
+
+    def run(self, item: int) -> Any:
+        """Result of one item, or the exception it raised."""
+        try:
+            return self.function(item)
+        except Exception as error:
+            return _Failure(describe(error), is_fatal(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    message: str
+    fatal: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """An actor of the pool, as the driver sees it."""
+
+    handle: Any
+    ready: Any
+    opened: bool = False
+    isolated: bool = False
+    in_flight: int = 0
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Items on their way through the actors."""
+
+    members: list[_Member]
+    items: Iterator[int]
+    retries: deque[int] = field(default_factory=deque)
+    suspects: deque[int] = field(default_factory=deque)
+    running: dict[Any, tuple[_Member, int]] = field(default_factory=dict)
+    blames: dict[int, int] = field(default_factory=dict)
+    exhausted: bool = False
+
+    def next_item(self) -> int | None:
+        """A retried item, else a new one."""
+        if self.retries:
+            return self.retries.popleft()
+        item = next(self.items, None)
+        self.exhausted = item is None
+        return item
+
+    def submit(self, member: _Member, item: int) -> None:
+        """Hand an item to an actor."""
+        self.running[member.handle.run.remote(item)] = (member, item)
+        member.in_flight += 1
+
+    def fill(self) -> None:
+        """Give every open actor its share of items; suspects get one to themselves."""
+        for member in self.members:
+            if not member.opened or member.isolated:
+                continue
+            if self.suspects and not any(m.isolated for m in self.members):
+                member.isolated = True
+                continue
+            while member.in_flight < IN_FLIGHT:
+                item = self.next_item()
+                if item is None:
+                    break
+                self.submit(member, item)
+        for member in self.members:
+            if member.isolated and member.opened and member.in_flight == 0:
+                if self.suspects:
+                    self.submit(member, self.suspects.popleft())
+                else:
+                    member.isolated = False
+
+    def blame(self, item: int, message: str, fatal: bool) -> Outcome | None:
+        """Count a failure; an outcome once the attempts are used up."""
+        self.blames[item] = self.blames.get(item, 0) + 1
+        if fatal or self.blames[item] >= MAX_ATTEMPTS:
+            return Outcome(item, error=message, attempts=self.blames.pop(item), fatal=fatal)
+        self.retries.append(item)
+        return None
+
+
+@dataclass(slots=True)
+class RayExecutor:
+    """An actor pool on a Ray cluster, started locally when no address is given.
+
+    Attributes
+    ----------
+    workers : int
+        Number of actors.
+    cpus_per_worker, gpus_per_worker : float
+        What each actor asks of the cluster.
+    address : str or None
+        ``auto``, ``host:port`` or ``ray://…`` of a running cluster.
+    """
+
+    workers: int
+    cpus_per_worker: float
+    gpus_per_worker: float = 0.0
+    address: str | None = None
+    _started: bool = False
+
+    def start(self) -> None:
+        """Connect to the cluster, or start one that listens on this machine only."""
+        if self._started:
+            return
+        # Ray reads its settings when it is imported.
+        for key, value in {**KEEPALIVE, **QUIET}.items():
+            os.environ.setdefault(key, value)
+        if self.address is None:
+            _private_cluster()
+        import ray
+
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if not ray.is_initialized():
+            if self.address is None:
+                total = max(self.workers * self.cpus_per_worker, 1)
+                options |= {
+                    "include_dashboard": False,
+                    "num_cpus": int(-(-total // 1)),
+                    "object_store_memory": 128 * 2**20,
+                }
+            ray.init(self.address, **options)
+            self._started = True
+
+    def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
+        """Outcome of every item, as they finish."""
+        self.start()
+        import ray
+
+        pool = _Pool([self._member(work) for _ in range(self.workers)], iter(items))
+        try:
+            yield from _drive(pool, stop)
+        finally:
+            for member in pool.members:
+                ray.kill(member.handle)
+
+    def _member(self, work: Work) -> _Member:
+        import ray
+
+        actor = ray.remote(_Actor).options(
+            num_cpus=self.cpus_per_worker,
+            num_gpus=self.gpus_per_worker,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=IN_FLIGHT + 1,
+        )
+        handle = actor.remote(work)
+        return _Member(handle, _ready(handle))
+
+    def dask_scheduler(self) -> Any:
+        """Dask graphs as Ray tasks."""
+        self.start()
+        from ray.util.dask import ray_dask_get
+
+        return ray_dask_get
+
+    def close(self) -> None:
+        """Stop the cluster this executor started, or disconnect."""
+        if self._started:
+            import ray
+
+            ray.shutdown()
+            self._started = False
+
+
+def _ready(handle: Any) -> Any:
+    # Retried by Ray while the actor restarts; the items never are.
+    return handle.ready.options(max_task_retries=-1).remote()
+
+
+def _drive(pool: _Pool, stop: threading.Event) -> Iterator[Outcome]:
+    """Keep the actors busy until every item has its outcome or a stop is asked for."""
+    import ray
+
+    while True:
+        _open_members(pool)
+        if not stop.is_set():
+            pool.fill()
+        waiting = [*pool.running, *(m.ready for m in pool.members if not m.opened)]
+        if not pool.running and (stop.is_set() or _is_done(pool)):
+            return
+        finished, _ = ray.wait(waiting, timeout=POLL_SECONDS)
+        for reference in finished:
+            if reference not in pool.running:
+                continue
+            outcome = _collect(pool, reference)
+            if outcome is not None:
+                yield outcome
+                if outcome.fatal:
+                    stop.set()
+
+
+def _is_done(pool: _Pool) -> bool:
+    return pool.exhausted and not pool.retries and not pool.suspects
+
+
+def _open_members(pool: _Pool) -> None:
+    """Note the actors that have opened the work; one that cannot open it ends the run."""
+    import ray
+
+    for member in pool.members:
+        if not member.opened and ray.wait([member.ready], timeout=0)[0]:
+            try:
+                ray.get(member.ready)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            except ray.exceptions.RayActorError as error:
+                raise WorkerStartError(_start_failure(error)) from None
+            member.opened = True
+
+
+class WorkerStartError(RuntimeError):
+    """A worker could not open the work: model, image or cluster are not usable from there."""
+
+
+def _start_failure(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"a worker could not start: {lines[-1].strip() if lines else 'no message'}"
+
+
+def _collect(pool: _Pool, reference: Any) -> Outcome | None:
+    """What a finished call means for its item and its actor."""
+    import ray
+
+    member, item = pool.running.pop(reference)
+    member.in_flight -= 1
+    try:
+        result = ray.get(reference)
+    except ray.exceptions.RayActorError as error:
+        return _actor_died(pool, member, item, error)
+    except ray.exceptions.RayError as error:
+        return pool.blame(item, describe(error), fatal=False)
+    if isinstance(result, _Failure):
+        logger.info("shard %d failed: %s", item, result.message)
+        return pool.blame(item, result.message, result.fatal)
+    return Outcome(item, result, attempts=pool.blames.pop(item, 0) + 1)
+
+
+def _actor_died(pool: _Pool, member: _Member, item: int, error: Any) -> Outcome | None:
+    if member.opened:
+        member.opened = False
+        member.ready = _ready(member.handle)
+    if error.preempted:
+        pool.retries.append(item)
+        return None
+    if member.isolated:
+        logger.info("shard %d took its worker down", item)
+        outcome = pool.blame(item, f"worker died while it alone computed shard {item}", False)
+        if outcome is None:
+            pool.retries.remove(item)
+            pool.suspects.append(item)
+        return outcome
+    logger.info("shard %d is suspected: its worker died", item)
+    pool.suspects.append(item)
+    return None
+
+
+def _private_cluster() -> None:
+    """Settings of a local cluster: loopback only, a token of its own that only we can read."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if "RAY_AUTH_MODE" not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="maskmill-"))
+        token = folder / "ray_token"
+        descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)

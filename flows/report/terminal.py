@@ -1,0 +1,106 @@
+"""The per-class table for a terminal, and as plain text where there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from flows.report.words import (
+    SCORES,
+    has_scores,
+    headline_note,
+    percent,
+    score_number,
+    score_text,
+    warnings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def score_table(result: Mapping[str, Any]) -> Table:
+    """Return the classes of a result as a table that rich can print.
+
+    Undefined scores are a dash; the reasons stand in the caption, with headline and warnings.
+    """
+    heads, rows = _cells(result)
+    table = Table(caption=Text("\n".join(_notes(result))), caption_justify="left")
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index == 1 else "right", no_wrap=index != 1)
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    return table
+
+
+def plain_text(result: Mapping[str, Any]) -> str:
+    """Return the same table as aligned lines of plain text, ending in a newline."""
+    heads, rows = _cells(result)
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index == 1 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [heads, *rows]
+    ]
+    return "\n".join([*lines, *_notes(result)]) + "\n"
+
+
+def _cells(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows as text."""
+    if not has_scores(result):
+        rows = [
+            [
+                str(entry["value"]),
+                _line(entry["name"]),
+                f"{entry['voxels']:,}",
+                percent(entry["share"]),
+            ]
+            for entry in result["shares"]
+        ]
+        return ["value", "class", "voxels", "share"], rows
+    rows = [
+        [
+            str(entry["value"]),
+            _line(entry["name"]),
+            *["–" if entry[name] is None else score_number(entry[name]) for name, _ in SCORES],
+            f"{entry['support']:,}",
+        ]
+        for entry in result["classes"]
+    ]
+    return ["value", "class", *[heading for _, heading in SCORES], "support"], rows
+
+
+def _notes(result: Mapping[str, Any]) -> list[str]:
+    """Return headline, reasons of undefined scores and warnings, a line each."""
+    if not has_scores(result):
+        first = ["No truth was given: these are shares of the mask, not scores."]
+        return first + [f"Warning: {sentence}" for sentence in warnings(result)]
+    headline = (
+        f"macro-foreground Dice {score_text(result, 'macro_foreground_dice')} "
+        f"({headline_note(result)}); pooled Dice {score_text(result, 'pooled_dice')}"
+    )
+    reasons = [
+        f"– {_line(entry['name'])}, {score}: {reason}"
+        for entry in result["classes"]
+        for reason, score in _by_reason(entry).items()
+    ]
+    return [headline, *reasons, *[f"Warning: {_line(text)}" for text in warnings(result)]]
+
+
+def _by_reason(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headings of a class's undefined scores, joined, by their reason."""
+    grouped: dict[str, list[str]] = {}
+    for name, heading in SCORES:
+        if entry[name] is None:
+            grouped.setdefault(entry["undefined"].get(name, "not computed"), []).append(heading)
+    return {reason: " and ".join(headings) for reason, headings in grouped.items()}
+
+
+def _line(text: str) -> str:
+    """Return text without line breaks and control characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

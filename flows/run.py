@@ -1,0 +1,276 @@
+"""A run over one image: its folder, its plan as it was first made, its staged mask volume."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flows.errors import IncompleteRunError, RequestError
+from flows.prepare import Prepared, check_segment_job, runs_url
+from flows.work import PROBABILITIES, channel_position
+from segmentation.normalize import IntensityTransform
+from segmentation.plan import ShardPlan
+from storage.blobs import Blobs
+from storage.intensity import percentiles
+from storage.labels import METADATA, group_document, label_url, stage
+from storage.manifest import RecordWriter, RunManifest
+from storage.ome import Axis, ImageMetadata, Level, image_attributes
+from storage.stores import join_url
+from storage.write_grid import checksum, create_array
+
+if TYPE_CHECKING:
+    from flows.executors import Executor
+    from flows.jobs import SegmentJob
+
+SCHEMA = 1
+INFER = "infer"
+METADATA_STAGE = "metadata"
+PACKAGES = ("maskmill", "keras", "ray", "prefect", "dask", "zarr", "numpy")
+FAILURES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has its folder.
+
+    Attributes
+    ----------
+    job : SegmentJob
+        What was asked for.
+    prepared : Prepared
+        The job made concrete, with the plan as it was first made.
+    directory : str
+        Folder under ``labels/``: NAME-KEY.
+    url : str
+        Run folder.
+    attempt : str
+        Sorts after every earlier attempt.
+    transform : IntensityTransform or None
+        One for the whole volume.
+    """
+
+    job: SegmentJob
+    prepared: Prepared
+    directory: str
+    url: str
+    attempt: str
+    transform: IntensityTransform | None
+
+    @property
+    def plan(self) -> ShardPlan:
+        """Shards and tiles."""
+        return self.prepared.plan
+
+    @property
+    def blobs(self) -> Blobs:
+        """The run folder."""
+        return Blobs(self.url)
+
+    @property
+    def manifest(self) -> RunManifest:
+        """Records of finished work."""
+        return RunManifest(self.blobs, self.prepared.digest)
+
+    @property
+    def target(self) -> str:
+        """URL of the mask volume."""
+        return label_url(self.prepared.container, self.directory)
+
+    def writer(self, stage_name: str, planned: int) -> RecordWriter:
+        """Writer of a stage's records."""
+        return RecordWriter(self.blobs, self.prepared.digest, stage_name, planned, self.attempt)
+
+
+def open_run(job: SegmentJob, prepared: Prepared, executor: Executor, attempt: str) -> Run:
+    """Make or reload the run's folder and its staged label.
+
+    Raises
+    ------
+    RequestError, StorageError, ValueError
+        Before anything is written.
+    """
+    check_segment_job(job, prepared)
+    folder = runs_url(job, prepared.container)
+    directory = _directory(job, prepared, folder)
+    url = join_url(folder, directory)
+    saved = _saved(Blobs(url), prepared.digest)
+    if saved is None:
+        transform = _transform(prepared, executor)
+    else:
+        transform = IntensityTransform.from_dict(saved["transform"]) if saved["transform"] else None
+        prepared = replace(prepared, plan=ShardPlan.from_dict(saved["plan"]))
+    run = Run(job, prepared, directory, url, attempt, transform)
+    if saved is None:
+        run.blobs.write("run.json", _run_document(run))
+    _stage(run)
+    return run
+
+
+def _directory(job: SegmentJob, prepared: Prepared, folder: str) -> str:
+    """NAME-KEY; with --force the next free NAME-KEY-n, or an unfinished one."""
+    base = f"{job.name}-{prepared.key}"
+    if not job.force:
+        return base
+    number = 2
+    while Blobs(join_url(folder, f"{base}-{number}")).exists("published.json"):
+        number += 1
+    return f"{base}-{number}"
+
+
+def _saved(blobs: Blobs, digest: str) -> dict[str, Any] | None:
+    if not blobs.exists("run.json"):
+        return None
+    document: dict[str, Any] = json.loads(blobs.read("run.json"))
+    if document.get("schema") != SCHEMA or document.get("digest") != digest:
+        raise RequestError(
+            f"{blobs.url} holds another run (digest {str(document.get('digest'))[:16]}…); "
+            "remove that folder or choose another --name"
+        )
+    return document
+
+
+def _transform(prepared: Prepared, executor: Executor) -> IntensityTransform | None:
+    card = prepared.model.card
+    if card is None:
+        return None
+    rule = card.intensity
+    if rule["rule"] == "fixed":
+        return IntensityTransform(tuple(rule["low"]), tuple(rule["high"]))
+    low, high, _ = percentiles(
+        prepared.image.volumes[0], rule["low"], rule["high"], scheduler=executor.dask_scheduler()
+    )
+    channels = prepared.identity["channels"] or range(len(low))
+    return IntensityTransform(tuple(low[c] for c in channels), tuple(high[c] for c in channels))
+
+
+def _run_document(run: Run) -> bytes:
+    document = {
+        "schema": SCHEMA,
+        "digest": run.prepared.digest,
+        "identity": run.prepared.identity,
+        "job": run.job.model_dump(mode="json"),
+        "directory": run.directory,
+        "target": run.target,
+        "transform": run.transform.to_dict() if run.transform else None,
+        "plan": run.plan.to_dict(),
+        "versions": versions(),
+    }
+    return json.dumps(document, indent=2).encode()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    card = run.prepared.model.card
+    return {
+        "schema": SCHEMA,
+        "run": run.directory,
+        "digest": run.prepared.digest,
+        "identity": run.prepared.identity,
+        "exact": card is None or card.exact,
+        "inexact_reasons": list(card.inexact_reasons) if card else [],
+        "tile_mismatch": card.mismatch if card else None,
+        "any_voxel_size": run.job.any_voxel_size,
+        "transform": run.transform.to_dict() if run.transform else None,
+        "version": version("maskmill"),
+    }
+
+
+def _stage(run: Run) -> None:
+    """Create the unlisted label and record its metadata objects."""
+    prepared = run.prepared
+    stage(
+        prepared.image,
+        prepared.container,
+        run.directory,
+        name=run.job.name,
+        classes=prepared.model.classes or None,
+        dtype=prepared.dtype,
+        itemsize=np.dtype(prepared.dtype).itemsize,
+        source=prepared.source,
+        provenance=_provenance(run),
+    )
+    if run.job.probabilities and prepared.model.card is not None:
+        _stage_probabilities(run)
+    paths = [METADATA, *(f"{v.path}/{METADATA}" for v in prepared.image.volumes)]
+    if not run.manifest.completed(METADATA_STAGE, len(paths)).all():
+        blobs = Blobs(run.target)
+        with run.writer(METADATA_STAGE, len(paths)) as writer:
+            for item, key in enumerate(paths):
+                data = blobs.read(key)
+                stored = {"key": key, "size": len(data), "checksum": checksum(data)}
+                writer.append(item, {"attempt": run.attempt, "objects": [stored]})
+
+
+def _stage_probabilities(run: Run) -> None:
+    """An OME-Zarr image of uint8 probabilities in the run folder, 255 = 1."""
+    card, layout = run.prepared.model.card, run.prepared.layout
+    group = run.blobs.child(PROBABILITIES)
+    if card is None or group.exists(METADATA):
+        return
+    channels = len(card.classes)
+    base = run.prepared.image.metadata
+    at = channel_position(len(layout.axes))
+    axes = [a for a in base.axes if a.name != "c"]
+    scale = [s for a, s in zip(base.axes, base.levels[0].scale, strict=True) if a.name != "c"]
+    metadata = ImageMetadata(
+        "0.5",
+        f"{run.job.name} probabilities",
+        (*axes[:at], Axis("c", "channel", None), *axes[at:]),
+        (Level("0", (*scale[:at], 1.0, *scale[at:]), (0.0,) * (len(scale) + 1)),),
+    )
+    create_array(
+        group.url,
+        "0",
+        shape=_insert(layout.shapes[0], at, channels),
+        dtype="uint8",
+        chunks=_insert(layout.chunks[0], at, 1),
+        shards=_insert(layout.cells[0], at, 1),
+        axes=metadata.axis_names,
+    )
+    group.write(METADATA, group_document(image_attributes(metadata)))
+
+
+def _insert(values: tuple[int, ...], position: int, value: int) -> tuple[int, ...]:
+    return (*values[:position], value, *values[position:])
+
+
+def incomplete(
+    run: Run, done: np.ndarray, failed: list[int], *, stopped: bool
+) -> IncompleteRunError:
+    """The error of a run that is not finished, with the command's result so far."""
+    missing = int((~done).sum())
+    result = {"run": run.url, "shards": shard_counts(run, done, len(failed))}
+    if stopped:
+        return IncompleteRunError(
+            f"stopped at a shard border with {missing} of {len(done)} shards to do; "
+            "run the same command to go on",
+            result,
+        )
+    causes = [_cause(run, item) for item in failed[:FAILURES_SHOWN]]
+    return IncompleteRunError(
+        f"{len(failed)} shards failed and {missing} of {len(done)} are to do: "
+        + "; ".join(causes)
+        + f"; details in {join_url(run.url, 'failures')}; run the same command to go on",
+        result,
+    )
+
+
+def _cause(run: Run, item: int) -> str:
+    try:
+        document = json.loads(run.blobs.read(f"failures/{item:08d}-{run.attempt}.json"))
+    except FileNotFoundError:
+        return f"shard {item}: no space left to say why"
+    return f"shard {item}: {document['error']}"
+
+
+def shard_counts(run: Run, done: np.ndarray, failed: int) -> dict[str, int]:
+    """``shards`` of result.json."""
+    return {"planned": len(run.plan), "done": int(done.sum()), "skipped": 0, "failed": failed}

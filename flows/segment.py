@@ -1,0 +1,185 @@
+"""The flow that segments a volume: one Prefect task for each stage, never for a shard.
+
+By hand::
+
+    maskmill segment stack.zarr --model bundle --name cells --truth truth
+    python -c "from flows.segment import segment_volume; …"   # the same job as a flow
+
+It works with no Prefect server running (Prefect then starts its own for the run) and against
+one. Nothing is published unless every shard has a record whose checksum matches what is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from prefect import flow, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+
+from flows import stages
+from flows.executors import stop_on_signals
+from flows.jobs import SegmentJob
+from flows.pool import make_executor, threads_per_worker, worker_count
+from flows.prepare import prepare
+from flows.progress import Progress
+from flows.report.markdown import render_markdown, table_rows
+from flows.run import Run, open_run
+from flows.run_report import write_report
+from flows.scoring import aggregate, check_truth_values, truth_key
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from flows.executors import Executor
+
+
+@flow(name="segment-volume", validate_parameters=True)
+def segment_volume(job: SegmentJob) -> dict[str, Any]:
+    """Segment a volume, evaluate it where truth is given, publish the mask.
+
+    Returns
+    -------
+    dict
+        result.json, with the places of the run, the mask and the report.
+
+    Raises
+    ------
+    IncompleteRunError
+        If shards are left to do; the same job goes on from there.
+    """
+    executor = make_executor(job)
+    seconds: dict[str, float] = {}
+    try:
+        with stop_on_signals() as stop:
+            run = _timed(seconds, "plan", plan_run, job, executor)
+            done = _finished(run)
+            if done is not None:
+                return done
+            try:
+                _timed(seconds, "infer", infer_shards, run, executor, stop)
+                _timed(seconds, "pyramid", build_pyramid, run, executor)
+                _timed(seconds, "verify", verify_run, run, executor, stop)
+                result = _timed(seconds, "aggregate", aggregate_run, run, executor, stop)
+                _timed(seconds, "publish", publish_run, run)
+            finally:
+                _write_timings(run, seconds)
+            return report_run(run, result, seconds)
+    finally:
+        executor.close()
+
+
+@task(name="plan", cache_policy=NO_CACHE, persist_result=False)
+def plan_run(job: SegmentJob, executor: Executor) -> Run:
+    """Check everything, save or reload the plan, stage the mask volume."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    prepared = prepare(job)
+    check_truth_values(prepared, job.ignore_label, executor)
+    return open_run(job, prepared, executor, f"{now}-{uuid4().hex[:8]}")
+
+
+@task(name="infer", cache_policy=NO_CACHE, persist_result=False)
+def infer_shards(run: Run, executor: Executor, stop: threading.Event) -> None:
+    """Segment the shards that have no record yet."""
+    stages.infer(run, executor, stop, _progress, threads=threads_per_worker(run.job))
+
+
+@task(name="pyramid", cache_policy=NO_CACHE, persist_result=False)
+def build_pyramid(run: Run, executor: Executor) -> None:
+    """Fill the coarser levels."""
+    stages.build_pyramid(run, executor)
+
+
+@task(name="verify", cache_policy=NO_CACHE, persist_result=False)
+def verify_run(run: Run, executor: Executor, stop: threading.Event) -> int:
+    """Compare stored bytes with the records; redo what disagrees."""
+    return stages.verify(run, executor, stop, _progress, threads=threads_per_worker(run.job))
+
+
+@task(name="aggregate", cache_policy=NO_CACHE, persist_result=False)
+def aggregate_run(run: Run, executor: Executor, stop: threading.Event) -> dict[str, Any]:
+    """Sum the counts; write result.json."""
+    return aggregate(run, executor, stop, _progress)
+
+
+@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
+def publish_run(run: Run) -> bool:
+    """List the mask volume for readers."""
+    return stages.publish_run(run, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+@task(name="report", cache_policy=NO_CACHE, persist_result=False)
+def report_run(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """Write the report; leave its table and link with Prefect."""
+    report = write_report(run, result, seconds)
+    key = f"maskmill-{run.prepared.key}"
+    rows = table_rows(result)
+    if rows:
+        create_table_artifact(rows, key=f"{key}-classes", description=run.job.name)
+    create_markdown_artifact(render_markdown(result), key=f"{key}-scores")
+    create_link_artifact(_link(report), link_text="report", key=f"{key}-report")
+    return result | _places(run)
+
+
+def _finished(run: Run) -> dict[str, Any] | None:
+    """The result of a run that is published already, with the truth that is asked for."""
+    if not (run.blobs.exists("published.json") and run.blobs.exists("result.json")):
+        return None
+    result: dict[str, Any] = json.loads(run.blobs.read("result.json"))
+    if result.get("truth") != truth_key(run):
+        return None
+    return result | _places(run) | {"already_done": True}
+
+
+def _places(run: Run) -> dict[str, Any]:
+    return {
+        "run": run.url,
+        "mask": run.target,
+        "published": run.prepared.is_whole,
+        "report": f"{run.url}/report.html",
+    }
+
+
+def _link(path: str) -> str:
+    return path if "://" in path else f"file://{path}"
+
+
+@contextmanager
+def _progress(label: str, total: int, done: int) -> Iterator[Progress]:
+    artifact = create_progress_artifact(
+        100.0 * done / max(total, 1), key="maskmill-progress", description=label
+    )
+    with Progress(label, total, done, lambda p: _tell(artifact, p)) as progress:
+        yield progress
+
+
+def _tell(artifact: Any, percent: float) -> None:
+    update_progress_artifact(artifact, percent)
+
+
+def _timed(seconds: dict[str, float], name: str, stage: Any, *arguments: Any) -> Any:
+    started = time.perf_counter()
+    try:
+        return stage(*arguments)
+    finally:
+        seconds[name] = round(time.perf_counter() - started, 3)
+
+
+def _write_timings(run: Run, seconds: dict[str, float]) -> None:
+    try:
+        stages.write_timings(run, seconds, worker_count(run.job))
+    except OSError:
+        # A full disk already ended the stage with its own message.
+        return

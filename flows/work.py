@@ -1,0 +1,240 @@
+"""The work of one shard, put together: read, compute, count, write.
+
+Plain data goes to the worker (URLs, a plan, a transform); voxels go from store to store. The
+worker returns a `ShardResult`, never voxels.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segmentation.region import Region
+from segmentation.shard import (
+    ShardResult,
+    cell_blocks,
+    evaluate_shard,
+    read_block,
+    segment_shard,
+)
+from storage.write_grid import WriteGrid, write_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from segmentation.normalize import IntensityTransform
+    from segmentation.plan import Shard, ShardPlan
+    from segmentation.predictor import Predictor
+    from storage.volume import Volume
+
+IDENTITY = "identity"
+PROBABILITIES = "probabilities.zarr"
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the mask is compared with.
+
+    Attributes
+    ----------
+    volume : Volume
+        Level 0 of the truth label.
+    num_classes : int
+        Classes 0..num_classes - 1.
+    ignore_label : int or None
+        Truth value that counts as ignored.
+    """
+
+    volume: Volume
+    num_classes: int
+    ignore_label: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentWork:
+    """Everything a worker needs to segment the shards of a run.
+
+    Attributes
+    ----------
+    image : Volume
+        Level 0 of the image.
+    target : str
+        URL of the staged mask volume.
+    path : str
+        Array of level 0 in it.
+    dtype : str
+        Of the mask.
+    model : str
+        Folder of the bundle, or ``identity``.
+    plan : ShardPlan
+        The plan of the run.
+    transform : IntensityTransform or None
+        None for the identity predictor.
+    channels : tuple of int or None
+        Channels of the image that the network gets; None for all.
+    truth : Truth or None
+        What to count against.
+    num_classes : int
+        Classes of the mask whose voxels are counted; 0 counts none.
+    probabilities : str or None
+        URL of a group for uint8 probabilities, if they are wanted.
+    threads : int or None
+        Threads of the device runtime.
+    """
+
+    image: Volume
+    target: str
+    path: str
+    dtype: str
+    model: str
+    plan: ShardPlan
+    transform: IntensityTransform | None
+    channels: tuple[int, ...] | None = None
+    truth: Truth | None = None
+    num_classes: int = 0
+    probabilities: str | None = None
+    threads: int | None = None
+
+    def open(self) -> Callable[[int], ShardResult]:
+        """Load the model once; the function segments the shard at an index."""
+        return _Segmenter(self, _predictor(self.model, self.plan, self.threads))
+
+
+@dataclass(slots=True)
+class _Segmenter:
+    work: SegmentWork
+    predictor: Predictor
+    device: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, index: int) -> ShardResult:
+        work = self.work
+        shard = work.plan.shard(index)
+        clock = _Clock()
+        channel = work.image.axes.find("c")
+        block = read_block(work.image, shard.read, channel if channel >= 0 else None, work.channels)
+        seconds = {"read": clock.lap()}
+        output = segment_shard(
+            block,
+            shard,
+            work.plan,
+            self.predictor,
+            work.transform,
+            probabilities=work.probabilities is not None,
+            device=self.device,
+        )
+        seconds["compute"] = clock.lap()
+        counts, shares = self._count(output.classes, shard)
+        objects = _write_cells(work, output.classes.astype(work.dtype), shard.write)
+        if work.probabilities and output.probabilities is not None:
+            objects += _write_probabilities(work, output.probabilities, shard.write)
+        seconds["write"] = clock.lap()
+        return ShardResult(index, counts, shares, objects, seconds, peak_memory_bytes())
+
+    def _count(self, classes: np.ndarray, shard: Shard) -> tuple[dict[str, Any] | None, list[int]]:
+        size = self.work.num_classes
+        shares = np.bincount(classes.ravel(), minlength=size).tolist() if size else []
+        truth = self.work.truth
+        if truth is None:
+            return None, shares
+        expected = truth.volume[shard.write.slices]
+        matrix = evaluate_shard(classes, expected, truth.num_classes, truth.ignore_label)
+        return matrix.to_dict(), shares
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateWork:
+    """Everything a worker needs to count the shards of a mask volume against the truth."""
+
+    mask: Volume
+    truth: Truth
+    plan: ShardPlan
+
+    def open(self) -> Callable[[int], ShardResult]:
+        """The function that counts the shard at an index."""
+        return self.evaluate
+
+    def evaluate(self, index: int) -> ShardResult:
+        """Count one shard."""
+        region = self.plan.write_region(index)
+        mask, expected = self.mask[region.slices], self.truth.volume[region.slices]
+        size = self.truth.num_classes
+        matrix = evaluate_shard(mask, expected, size, self.truth.ignore_label)
+        shares = np.bincount(mask[mask < size].ravel(), minlength=size).tolist()
+        return ShardResult(index, matrix.to_dict(), shares, [], {}, peak_memory_bytes())
+
+
+def _cells(
+    work: SegmentWork, result: np.ndarray, write: Region
+) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """The write-grid cells a shard owns, whole."""
+    grid = WriteGrid(work.plan.shape, work.plan.cell)
+    cells = ((index, Region(*grid.bounds(index))) for index in grid.cells(write.start, write.stop))
+    return cell_blocks(result, write, cells)
+
+
+def _write_cells(work: SegmentWork, classes: np.ndarray, write: Region) -> list[dict[str, Any]]:
+    """Write the mask, each cell in one atomic put."""
+    return [
+        write_cell(work.target, work.path, index, block)
+        for index, block in _cells(work, classes, write)
+    ]
+
+
+def _write_probabilities(
+    work: SegmentWork, levels: np.ndarray, write: Region
+) -> list[dict[str, Any]]:
+    """Write the probabilities of every class beside the run; their axis stands after t."""
+    axis = channel_position(len(work.plan.shape))
+    records = []
+    for channel in range(levels.shape[-1]):
+        for index, block in _cells(work, np.ascontiguousarray(levels[..., channel]), write):
+            place = (*index[:axis], channel, *index[axis:])
+            stored = write_cell(str(work.probabilities), "0", place, np.expand_dims(block, axis))
+            records.append(stored | {"key": f"{PROBABILITIES}/{stored['key']}"})
+    return records
+
+
+def channel_position(mask_axes: int) -> int:
+    """Where a channel axis goes among the axes of a mask: after t, before z, y, x."""
+    return 1 if mask_axes == 4 else 0
+
+
+def _predictor(model: str, plan: ShardPlan, threads: int | None) -> Predictor:
+    from segmentation.predictor import IdentityPredictor, KerasPredictor
+
+    seen = len(plan.shape)
+    if model == IDENTITY:
+        return IdentityPredictor(seen)
+    return KerasPredictor(model, batch_size=plan.batch, threads=threads)
+
+
+@dataclass(slots=True)
+class _Clock:
+    started: float = field(default_factory=time.perf_counter)
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.perf_counter()
+        seconds, self.started = now - self.started, now
+        return round(seconds, 4)
+
+
+def peak_memory_bytes() -> int:
+    """Peak resident memory of this process.
+
+    Linux's ``VmHWM`` belongs to the running program; ``ru_maxrss`` would be inherited from the
+    process that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,63 @@
+"""How much memory one forward pass holds, from the graph."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from segmentation.networks.graph import read_graph
+from segmentation.receptive_field import walk_forwards
+
+if TYPE_CHECKING:
+    import keras
+
+    from segmentation.networks.graph import Graph
+    from segmentation.receptive_field import Walk
+
+FLOAT32_BYTES = 4
+# Measured with TensorFlow 2.21 on CPUs: what the allocator holds above what is alive.
+ALLOCATOR_OVERHEAD = 1.25
+
+
+def activation_bytes(model: keras.Model) -> int:
+    """Bytes of activations one forward pass needs at its peak, per input voxel.
+
+    A tensor lives from the step that makes it to the last one that reads it. A convolution
+    also copies what it reads and writes into a layout of its own.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential.
+
+    Returns
+    -------
+    int
+        Bytes of float32 per voxel of the tile, an upper estimate. Weights are not in it.
+    """
+    walk = walk_forwards(read_graph(model))
+    values = _values_per_voxel(walk)
+    last_reader = {t: index for index, step in enumerate(walk.graph.steps) for t in step.inputs}
+    last_reader |= dict.fromkeys(walk.graph.outputs, len(walk.graph.steps))
+    alive, peak = set(walk.graph.inputs), 0.0
+    for index, step in enumerate(walk.graph.steps):
+        alive.update(step.outputs)
+        touched = {*step.inputs, *step.outputs} if "Conv" in step.kind else set()
+        peak = max(peak, sum(values[t] for t in alive) + sum(values[t] for t in touched))
+        alive = {t for t in alive if last_reader.get(t, -1) > index}
+    return math.ceil(peak * FLOAT32_BYTES * ALLOCATOR_OVERHEAD)
+
+
+def _values_per_voxel(walk: Walk) -> dict[int, float]:
+    """Numbers in each tensor for one voxel of the input."""
+    return {
+        tensor: (shape[-1] or 1) / math.prod(float(size.scale) for size in walk.sizes[tensor])
+        for tensor, shape in _shapes(walk.graph).items()
+    }
+
+
+def _shapes(graph: Graph) -> dict[int, tuple[int | None, ...]]:
+    shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
+    for step in graph.steps:
+        shapes |= dict(zip(step.outputs, step.shapes, strict=True))
+    return shapes

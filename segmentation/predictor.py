@@ -1,0 +1,234 @@
+"""Predictors: batches of tiles in, one class per voxel out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from segmentation.bundle import BundleError, load_card, load_model
+from segmentation.networks.runtime import configure, import_keras
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import keras
+    from numpy.typing import NDArray
+
+    from segmentation.receptive_field import Geometry
+
+MAX_CLASSES = 256
+
+
+class Predictor(Protocol):
+    """What a shard needs to know about a network.
+
+    Attributes
+    ----------
+    stride, halo : tuple of int
+        Per spatial axis of the network.
+    num_classes : int
+        Classes with the background; 0 where the image's own integers are the classes.
+    channels : int
+        Channels of the input.
+    """
+
+    stride: tuple[int, ...]
+    halo: tuple[int, ...]
+    num_classes: int
+    channels: int
+
+    def predict_classes(self, tiles: NDArray[Any]) -> NDArray[Any]:
+        """Classes, shape (batch, *tile), from tiles of shape (batch, *tile, channels)."""
+
+    def predict_probabilities(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+        """Probabilities, float32, shape (batch, *tile, num_classes)."""
+
+    def classes_of(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Classes of probabilities, by the network's own rule."""
+
+
+class NetworkPredictor:
+    """A Keras network, compiled once for every tile shape it meets (in practice: one).
+
+    The class is chosen inside the compiled graph, so classes leave the device and not
+    probabilities. A sigmoid head has one channel for each foreground class: a voxel is
+    background where no channel reaches 0.5, and the background's probability is given as
+    1 - max of the others, which makes the largest probability the class.
+
+    Parameters
+    ----------
+    model : keras.Model
+        One input (batch, *tile, channels) and one output with probabilities.
+    head : "softmax" or "sigmoid"
+        How the output is read.
+    geometry : Geometry
+        Stride and halo of the network.
+    batch_size : int
+        Tiles computed at once; a short last batch is filled up with zeros, so that nothing is
+        compiled twice.
+    """
+
+    def __init__(
+        self, model: keras.Model, *, head: str, geometry: Geometry, batch_size: int = 1
+    ) -> None:
+        outputs = int(model.output_shape[-1])
+        self.stride = geometry.stride
+        self.halo = geometry.halo
+        self.num_classes = outputs + (head == "sigmoid")
+        self.channels = int(model.input_shape[-1])
+        self._model, self._head, self._batch_size = model, head, batch_size
+        self._compiled: dict[tuple[bool, tuple[int, ...]], Callable[[Any], Any]] = {}
+        if self.num_classes > MAX_CLASSES:
+            raise ValueError(
+                f"the network has {self.num_classes} classes; masks hold at most {MAX_CLASSES}"
+            )
+
+    def predict_classes(self, tiles: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Classes, uint8, shape (batch, *tile)."""
+        result: NDArray[np.uint8] = self._run(tiles, classes=True)
+        return result
+
+    def predict_probabilities(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities, float32, shape (batch, *tile, num_classes)."""
+        return self._run(tiles, classes=False)
+
+    def classes_of(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Class with the largest probability; a sigmoid head's 0.5 is foreground."""
+        if self._head == "softmax":
+            return np.asarray(probabilities.argmax(axis=-1), np.uint8)
+        foreground = probabilities[..., 1:]
+        best = foreground.argmax(axis=-1) + 1
+        return np.where(foreground.max(axis=-1) >= 0.5, best, 0).astype(np.uint8)
+
+    def _run(self, tiles: NDArray[np.float32], *, classes: bool) -> NDArray[Any]:
+        shape = (self._batch_size, *tiles.shape[1:])
+        if tiles.shape[-1] != self.channels:
+            raise ValueError(f"tiles have {tiles.shape[-1]} channels; expected {self.channels}")
+        key = (classes, shape)
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(shape, classes=classes)
+        compiled = self._compiled[key]
+        return np.concatenate(
+            [np.asarray(compiled(full))[:used] for full, used in self._batches(tiles)]
+        )
+
+    def _batches(self, tiles: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Batches of the one size, and how many of their tiles are real."""
+        tiles = np.ascontiguousarray(tiles, np.float32)
+        for start in range(0, len(tiles), self._batch_size):
+            batch = tiles[start : start + self._batch_size]
+            missing = self._batch_size - len(batch)
+            if missing:
+                batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)])
+            yield batch, self._batch_size - missing
+
+    def _compile(self, shape: tuple[int, ...], *, classes: bool) -> Callable[[Any], Any]:
+        keras = import_keras()
+        read = _read_classes if classes else _read_probabilities
+        if keras.backend.backend() == "jax":
+            return _compile_jax(self._model, lambda p: read(keras.ops, p, self._head))
+        import tensorflow
+
+        signature = [tensorflow.TensorSpec(shape, "float32")]
+
+        @tensorflow.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+        def compiled(tiles: Any) -> Any:
+            return read(keras.ops, self._model(tiles, training=False), self._head)
+
+        concrete = compiled.get_concrete_function()
+        return lambda tiles: concrete(tensorflow.constant(tiles)).numpy()
+
+
+class KerasPredictor(NetworkPredictor):
+    """The network of a bundle.
+
+    Parameters
+    ----------
+    folder : Path or str
+        A local bundle; its digest is checked.
+    batch_size : int
+        Tiles computed at once.
+    threads : int, optional
+        Threads of the backend; kept from an earlier predictor of the process if there is one.
+    """
+
+    def __init__(
+        self, folder: Path | str, *, batch_size: int = 1, threads: int | None = None
+    ) -> None:
+        from segmentation.receptive_field import Geometry
+
+        configure(threads)
+        card = load_card(folder)
+        geometry = Geometry(card.stride, card.halo, card.exact, card.inexact_reasons)
+        model = load_model(folder)
+        super().__init__(model, head=card.head, geometry=geometry, batch_size=batch_size)
+        if self.num_classes != card.num_classes or self.channels != card.channels:
+            raise BundleError(
+                f"{folder}: the network has {self.channels} channels and {self.num_classes} "
+                f"classes, its card {card.channels} and {card.num_classes}; pack the model again"
+            )
+
+
+class IdentityPredictor:
+    """The integer voxels of the image are the classes: a pipeline without a network.
+
+    Parameters
+    ----------
+    dimensions : int
+        Spatial axes of a tile.
+    """
+
+    num_classes = 0
+    channels = 1
+
+    def __init__(self, dimensions: int = 2) -> None:
+        self.stride = (1,) * dimensions
+        self.halo = (0,) * dimensions
+
+    def predict_classes(self, tiles: NDArray[Any]) -> NDArray[Any]:
+        """The voxels themselves, unsigned, shape (batch, *tile)."""
+        if tiles.dtype.kind != "u" or tiles.shape[-1] != 1:
+            raise ValueError(
+                f"tiles are {tiles.dtype} with {tiles.shape[-1]} channels; the identity predictor "
+                "expects unsigned integers with one channel"
+            )
+        return tiles[..., 0]
+
+    def predict_probabilities(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+        """Refuse: integers have no probabilities."""
+        raise ValueError("the identity predictor has no probabilities; ask for classes only")
+
+    def classes_of(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Refuse: there are no probabilities to read."""
+        raise ValueError("the identity predictor has no probabilities; ask for classes only")
+
+
+def _read_classes(ops: Any, outputs: Any, head: str) -> Any:
+    best = ops.argmax(outputs, axis=-1)
+    if head == "sigmoid":
+        best = ops.where(ops.max(outputs, axis=-1) >= 0.5, best + 1, 0)
+    return ops.cast(best, "uint8")
+
+
+def _read_probabilities(ops: Any, outputs: Any, head: str) -> Any:
+    outputs = ops.cast(outputs, "float32")
+    if head == "softmax":
+        return outputs
+    return ops.concatenate([1 - ops.max(outputs, axis=-1, keepdims=True), outputs], axis=-1)
+
+
+def _compile_jax(model: keras.Model, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    import jax
+
+    variables = (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
+
+    @jax.jit  # type: ignore[untyped-decorator]
+    def compiled(trainable: Any, fixed: Any, tiles: Any) -> Any:
+        return read(model.stateless_call(trainable, fixed, tiles, training=False)[0])
+
+    return lambda tiles: np.asarray(compiled(*variables, tiles))
