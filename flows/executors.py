@@ -54,6 +54,10 @@ class Outcome:
     fatal: bool = False
 
 
+class WorkerStartError(RuntimeError):
+    """A worker could not open the work: model, image or cluster are not usable from there."""
+
+
 class Executor(Protocol):
     """Runs work; `SerialExecutor` specifies what comes out."""
 

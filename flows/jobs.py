@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from flows.errors import RequestError
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*", re.IGNORECASE)
 _UNITS = {
@@ -174,8 +176,24 @@ class DemoJob(Job):
     out: str = Field("maskmill-demo", description="empty folder to work in")
 
 
-def job_message(error: ValidationError) -> str:
-    """One line for what is wrong with a job's fields."""
+JobType = TypeVar("JobType", bound=Job)
+
+
+def make_job(model: type[JobType], fields: dict[str, Any]) -> JobType:
+    """A job from loose fields, such as texts of the command line.
+
+    Raises
+    ------
+    RequestError
+        One line for everything that is wrong with them.
+    """
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise RequestError(_message(error)) from error
+
+
+def _message(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"][:1]) or "job"

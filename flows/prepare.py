@@ -65,10 +65,7 @@ class Model:
         """Classes of the mask, background first; none for the identity predictor."""
         if self.card is None:
             return ()
-        return tuple(
-            LabelClass(c.value, c.name, (*c.color, 255 if c.value else 0))
-            for c in self.card.classes
-        )
+        return tuple(LabelClass(c.value, c.name, c.color) for c in self.card.classes)
 
 
 @dataclass(frozen=True, slots=True)

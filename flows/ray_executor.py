@@ -19,7 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.executors import MAX_ATTEMPTS, Outcome, Work, describe, is_fatal, logger
+from flows.executors import (
+    MAX_ATTEMPTS,
+    Outcome,
+    Work,
+    WorkerStartError,
+    describe,
+    is_fatal,
+    logger,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -263,10 +271,6 @@ def _open_members(pool: _Pool) -> None:
             except ray.exceptions.RayActorError as error:
                 raise WorkerStartError(_start_failure(error)) from None
             member.opened = True
-
-
-class WorkerStartError(RuntimeError):
-    """A worker could not open the work: model, image or cluster are not usable from there."""
 
 
 def _start_failure(error: BaseException) -> str:

@@ -79,6 +79,7 @@ def class_names(run: Run) -> list[str]:
 
 
 def run_truth(run: Run) -> Truth | None:
+    """What the mask is compared with, if anything."""
     if run.prepared.truth is None:
         return None
     return Truth(run.prepared.truth.volumes[0], truth_classes(run.prepared), run.job.ignore_label)

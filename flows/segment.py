@@ -29,7 +29,8 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from flows import stages
-from flows.executors import stop_on_signals
+from flows.errors import IncompleteRunError
+from flows.executors import WorkerStartError, describe, stop_on_signals
 from flows.jobs import SegmentJob
 from flows.pool import make_executor, threads_per_worker, worker_count
 from flows.prepare import prepare
@@ -69,16 +70,37 @@ def segment_volume(job: SegmentJob) -> dict[str, Any]:
             if done is not None:
                 return done
             try:
-                _timed(seconds, "infer", infer_shards, run, executor, stop)
-                _timed(seconds, "pyramid", build_pyramid, run, executor)
-                _timed(seconds, "verify", verify_run, run, executor, stop)
-                result = _timed(seconds, "aggregate", aggregate_run, run, executor, stop)
-                _timed(seconds, "publish", publish_run, run)
+                with _resumable(run):
+                    result = _compute(run, executor, stop, seconds)
             finally:
                 _write_timings(run, seconds)
             return report_run(run, result, seconds)
     finally:
         executor.close()
+
+
+def _compute(
+    run: Run, executor: Executor, stop: threading.Event, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """The stages between plan and report."""
+    _timed(seconds, "infer", infer_shards, run, executor, stop)
+    _timed(seconds, "pyramid", build_pyramid, run, executor)
+    _timed(seconds, "verify", verify_run, run, executor, stop)
+    result: dict[str, Any] = _timed(seconds, "aggregate", aggregate_run, run, executor, stop)
+    _timed(seconds, "publish", publish_run, run)
+    return result
+
+
+@contextmanager
+def _resumable(run: Run) -> Iterator[None]:
+    """Say how to go on when a store or a worker gives up in mid-run."""
+    try:
+        yield
+    except (OSError, WorkerStartError) as error:
+        raise IncompleteRunError(
+            f"{describe(error)}; what is finished is recorded, run the same command to go on",
+            {"run": run.url},
+        ) from error
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 THIN = {2: 64, 3: 16}  # voxels across the sample of an exact network, by number of axes
 
+LEAST_CORE = 16
+
 
 def measure_mismatch(
     predict: Predict,
@@ -161,7 +163,7 @@ def _strips(geometry: Geometry) -> list[tuple[TileSpec, tuple[int, ...]]]:
     strips = []
     thin = [-(-THIN[len(geometry.stride)] // s) * s for s in geometry.stride]
     for axis, (halo, stride) in enumerate(zip(geometry.halo, geometry.stride, strict=True)):
-        core = max(stride, halo // stride * stride)
+        core = -(-max(LEAST_CORE, halo) // stride) * stride
         tile, shape = list(thin), list(thin)
         tile[axis] = 2 * halo + core
         shape[axis] = 2 * halo + 4 * core

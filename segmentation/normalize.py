@@ -45,15 +45,16 @@ class IntensityTransform:
         Raises
         ------
         ValueError
-            If a voxel is NaN or infinite.
+            If a voxel is NaN or infinite, or too large for float32.
         """
         low = np.asarray(self.low, np.float32)
         scale = np.asarray(1.0 / (np.asarray(self.high) - np.asarray(self.low)), np.float32)
-        result = block.astype(np.float32)
-        result -= low
-        result *= scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = block.astype(np.float32)
+            result -= low
+            result *= scale
         if block.dtype.kind == "f" and not np.isfinite(result).all():
-            raise ValueError(non_finite_message(block))
+            raise ValueError(non_finite_message(result))
         return result
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,21 +6,19 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from segmentation.bundle import BundleError, Card, ClassInfo
 from segmentation.linear_clone import measure
 from segmentation.mismatch import measure_mismatch, measure_overlap
 from segmentation.networks.graph import GraphError, read_graph
 from segmentation.networks.memory import activation_bytes
 from segmentation.networks.runtime import import_keras, reading_weights
+from segmentation.predictor import NetworkPredictor
 from segmentation.receptive_field import Geometry, derive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import keras
-    from numpy.typing import NDArray
 
 DEFAULT_TILE = {"yx": 256, "zyx": 64}
 SOFTWARE = ("maskmill", "keras", "numpy")
@@ -167,6 +165,7 @@ def make_card(
     if not geometry.exact:
         geometry = replace(geometry, halo=estimated_halo(geometry, tile))
     channels = int(model.inputs[0].shape[-1])
+    predictor = NetworkPredictor(model, head=head, geometry=geometry)
     compare = measure_overlap if None not in fixed else measure_mismatch
     return Card(
         classes=tuple(classes),
@@ -178,7 +177,7 @@ def make_card(
         halo=geometry.halo,
         exact=geometry.exact,
         inexact_reasons=geometry.reasons,
-        mismatch=compare(_eager(model), geometry, channels, tile=tile),
+        mismatch=compare(predictor.predict_probabilities, geometry, channels, tile=tile),
         tile=tile,
         activation_bytes=activation_bytes(model),
         voxel_size=None if voxel_size is None else tuple(voxel_size),
@@ -200,6 +199,15 @@ def settled_geometry(model: keras.Model) -> Geometry:
     return measured
 
 
+def working_geometry(model: keras.Model, axes: str) -> Geometry:
+    """Derived geometry, with an estimated halo where none is exact; nothing is measured."""
+    geometry = derive(model)
+    if geometry.exact:
+        return geometry
+    tile = _tile(geometry, axes, tuple(model.inputs[0].shape)[1:-1])
+    return replace(geometry, halo=estimated_halo(geometry, tile))
+
+
 def estimated_halo(geometry: Geometry, tile: Sequence[int]) -> tuple[int, ...]:
     """Halo where none is exact: what the local layers see, at most a quarter of the tile."""
     halo = []
@@ -216,10 +224,3 @@ def _tile(geometry: Geometry, axes: str, fixed: Sequence[int | None]) -> tuple[i
         least = 3 * halo if geometry.exact else 0
         tile.append(size or -(-max(DEFAULT_TILE[axes], least) // stride) * stride)
     return tuple(tile)
-
-
-def _eager(model: keras.Model) -> Any:
-    def predict(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(model(tiles, training=False), np.float32)
-
-    return predict

@@ -22,6 +22,8 @@ IN_FLIGHT = 3
 SMALL_ENOUGH = 1.02
 MAX_CELLS_PER_AXIS = 8
 BATCH_VOXELS = 2**18
+TILE_OVERHEAD_VOXELS = 2**14
+TRIVIAL_SHARD_VOXELS = 2**24
 TILE_EXTENTS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048)
 
 
@@ -229,7 +231,7 @@ def make_plan(
 ) -> ShardPlan:
     """The plan that computes fewest voxels within a memory budget.
 
-    Every combination of tile extents and of cells per shard is priced; the amplification is a
+    A tile costs its voxels and a little for being one more tile. Every combination of tile extents and of cells per shard is priced; the amplification is a
     product over axes, so that this costs milliseconds. Of the plans within 2 % of the best, the
     one that needs least memory is taken.
 
@@ -379,21 +381,22 @@ def _candidates(
     region: Region,
     needs: Needs,
 ) -> Iterator[tuple[float, int, _Choice]]:
-    """Amplification, projected bytes and choice of every combination over the axes."""
+    """Cost, projected bytes and choice of every combination over the axes."""
     for choice in product(*(_frontier(axis) for axis in prices)):
         amplification = math.prod(p[c].amplification for p, c in zip(prices, choice, strict=True))
         read, write = _largest(prices, choice, region, cell)
         tile = math.prod(t for t, _ in choice)
-        yield amplification, needs.projected(read, write, math.prod(cell), tile, 1), choice
+        cost = amplification * (1 + TILE_OVERHEAD_VOXELS / tile)
+        yield cost, needs.projected(read, write, math.prod(cell), tile, 1), choice
 
 
 def _frontier(axis: dict[tuple[int, int], _Price]) -> list[tuple[int, int]]:
-    """Choices along one axis that no other choice beats in both amplification and memory."""
+    """Choices along one axis that none of the same tile beats in amplification and memory."""
     kept: list[tuple[int, int]] = []
     for choice in sorted(axis, key=lambda c: (c[0], axis[c].read, axis[c].amplification)):
         price = axis[choice]
         if not any(
-            k[0] <= choice[0]
+            k[0] == choice[0]
             and axis[k].read <= price.read
             and axis[k].write <= price.write
             and axis[k].amplification <= price.amplification
@@ -413,3 +416,18 @@ def _largest(
     read = math.prod(p[c].read for p, c in zip(prices, choice, strict=True))
     write = math.prod(p[c].write for p, c in zip(prices, choice, strict=True))
     return read, write
+
+
+def trivial_plan(shape: Sequence[int], region: Region, cell: Sequence[int]) -> ShardPlan:
+    """A plan without a network: shards of a few cells, to read a volume piece by piece."""
+    shape, cell = tuple(shape), tuple(cell)
+    shard = list(cell)
+    growable = list(range(len(shape)))
+    while growable and math.prod(shard) < TRIVIAL_SHARD_VOXELS:
+        axis = growable.pop()
+        while shard[axis] < shape[axis] and math.prod(shard) < TRIVIAL_SHARD_VOXELS:
+            shard[axis] += cell[axis]
+    ones = (1,) * len(shape)
+    return ShardPlan(
+        shape, region, cell, tuple(shard), TileSpec(ones, (0,) * len(shape), ones), 1, 0
+    )

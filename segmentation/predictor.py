@@ -222,13 +222,14 @@ def _read_probabilities(ops: Any, outputs: Any, head: str) -> Any:
 def _compile_jax(model: keras.Model, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     import jax
 
-    variables = (
-        [variable.value for variable in model.trainable_variables],
-        [variable.value for variable in model.non_trainable_variables],
-    )
-
     @jax.jit  # type: ignore[untyped-decorator]
     def compiled(trainable: Any, fixed: Any, tiles: Any) -> Any:
         return read(model.stateless_call(trainable, fixed, tiles, training=False)[0])
 
-    return lambda tiles: np.asarray(compiled(*variables, tiles))
+    def run(tiles: Any) -> NDArray[Any]:
+        # Read at every call, so that a network in training is used as it is now.
+        trainable = [variable.value for variable in model.trainable_variables]
+        fixed = [variable.value for variable in model.non_trainable_variables]
+        return np.asarray(compiled(trainable, fixed, tiles))
+
+    return run

@@ -88,9 +88,11 @@ def parse_region(text: str | None, axes: str, shape: Sequence[int]) -> Region:
     Raises
     ------
     ValueError
-        If the text is malformed, names an unknown axis, is empty or leaves the volume.
+        If the text is malformed, names an axis twice or an unknown one, is empty or leaves the
+        volume.
     """
     start, stop = [0] * len(axes), list(shape)
+    named: set[str] = set()
     for part in filter(None, (text or "").replace(" ", "").split(",")):
         match = _AXIS_RANGE.fullmatch(part)
         if match is None:
@@ -99,6 +101,9 @@ def parse_region(text: str | None, axes: str, shape: Sequence[int]) -> Region:
             raise ValueError(
                 f"region names the axis {match[1]!r}; the volume has {', '.join(axes)}"
             )
+        if match[1] in named:
+            raise ValueError(f"region names the axis {match[1]!r} twice; give it one range")
+        named.add(match[1])
         axis = axes.index(match[1])
         start[axis] = int(match[2] or 0)
         stop[axis] = int(match[3] or shape[axis])

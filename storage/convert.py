@@ -17,7 +17,7 @@ from storage.labels import (
     listed,
     publish,
 )
-from storage.levels import LevelPlan, is_sections, plan_levels
+from storage.levels import SLAB_BYTES, LevelPlan, is_sections, plan_levels
 from storage.ome import (
     ImageMetadata,
     image_attributes,
@@ -48,6 +48,7 @@ def import_image(
     name: str | None = None,
     scheduler: Scheduler = "threads",
     progress: Callable[[int, int], None] | None = None,
+    slab_bytes: int = SLAB_BYTES,
 ) -> Image:
     """Make an OME-Zarr 0.5 image of a stack in files.
 
@@ -74,6 +75,8 @@ def import_image(
         What ``dask.compute`` takes.
     progress : callable, optional
         Called with the number of write-grid cells done and their total.
+    slab_bytes : int
+        Bytes of voxels read at once; memory in all is a few times that.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def import_image(
         clear_unfinished(url, levels)
         dtype = "uint8" if stack.raw.dtype.kind == "b" else stack.raw.dtype.name
         sections = is_sections(stack.axes, sizes)
-        writer = StackWriter(stack, url, levels, dtype, sections, "mean")
+        writer = StackWriter(stack, url, levels, dtype, sections, "mean", slab_bytes)
         writer.write(scheduler=scheduler, progress=progress)
         metadata = ImageMetadata(
             "0.5",

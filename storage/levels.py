@@ -94,7 +94,13 @@ def is_sections(axes: str, voxel_size: Sequence[float]) -> bool:
 
 
 def import_layout(
-    shape: Sequence[int], axes: str, itemsize: int, *, sections: bool, plane_bytes: int
+    shape: Sequence[int],
+    axes: str,
+    itemsize: int,
+    *,
+    sections: bool,
+    plane_bytes: int,
+    slab_bytes: int,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Chunk and shard shape that let an import read every section once.
 
@@ -113,13 +119,15 @@ def import_layout(
         See `is_sections`.
     plane_bytes : int
         Bytes that reading one section yields: all channels of an interleaved file.
+    slab_bytes : int
+        Bytes of voxels that may be in memory; one layer of shards stays within them if it can.
     """
     if "z" not in axes:
         return choose_chunks(shape, axes, itemsize)
     z = axes.index("z")
-    thickness = SLAB_BYTES // plane_bytes
+    thickness = slab_bytes // plane_bytes
     thickness = 2 ** max(0, thickness.bit_length() - 1)
-    if thickness >= min(64, shape[z]) and math.prod(shape) * itemsize <= SLAB_BYTES:
+    if thickness >= min(64, shape[z]) and math.prod(shape) * itemsize <= slab_bytes:
         return choose_chunks(shape, axes, itemsize, planar=sections)
     thin = tuple(min(n, thickness) if i == z else n for i, n in enumerate(shape))
     planar = sections or thickness < THINNEST_CUBE
@@ -143,7 +151,7 @@ def _grow_in_plane(
 
 
 def slabs(
-    grid: WriteGrid, order: Sequence[int], itemsize: int, limit: int = SLAB_BYTES
+    grid: WriteGrid, order: Sequence[int], itemsize: int, limit: int
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Boxes of whole cells that cover an array, each at most `limit` bytes (or one cell).
 

@@ -135,6 +135,10 @@ class RunManifest:
             if 0 <= item < planned and last[item] == place:
                 yield record
 
+    def count(self, stage: str) -> int:
+        """One more than the largest recorded item of a stage."""
+        return 1 + max((record["item"] for _, record in self._stored(stage)), default=-1)
+
     def _last(self, stage: str, planned: int) -> np.ndarray:
         """Place of the record that counts of each item, -1 for none; int64, shape (planned,)."""
         self.damage = Damage()
@@ -174,6 +178,11 @@ class RunManifest:
             and fields.get("job") == self.job
             and fields.get("stage") == stage
         )
+
+
+def stage_names(blobs: Blobs) -> list[str]:
+    """Stages that have records in a run folder."""
+    return sorted({key.split("/")[1] for key, _ in blobs.list(RECORDS)})
 
 
 def stage_folder(stage: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from storage.errors import StorageError
-from storage.sources import RawArray
+from storage.raw_array import RawArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

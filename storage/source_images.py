@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from storage.errors import StorageError
-from storage.sources import PNG, RawArray, Region
+from storage.raw_array import RawArray, Region
 from storage.units import convert_length, length_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+TIFF = (".tif", ".tiff", ".btf")
+PNG = (".png",)
 # A larger page is read by its tiles or strips, so that no slab needs the whole of it.
 MAX_PAGE_BYTES = 2**26
 PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}

@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from storage.errors import StorageError
 from storage.ome import AXIS_ORDER
+from storage.source_arrays import open_hdf5, open_npy, open_npz
+from storage.source_images import PNG, TIFF, open_sections, open_tiff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
 
-TIFF = (".tif", ".tiff", ".btf")
-PNG = (".png",)
+    from storage.raw_array import RawArray
+
 NUMPY = (".npy", ".npz")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
 SUPPORTED = ", ".join((*TIFF, *PNG, *NUMPY, *HDF5))
 DEFAULT_AXES = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
-
-Region: TypeAlias = tuple[slice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RawArray:
-    """An array in files as its reader finds it.
-
-    Attributes
-    ----------
-    axes : str or None
-        Letters of ``tczyx``, ``s`` for colour samples and ``q`` for an axis that the file does
-        not name; None if it names none.
-    shape : tuple of int
-        Voxels per axis.
-    dtype : numpy.dtype
-        In the file.
-    read : callable
-        Voxels of a tuple of slices; memory stays in proportion to them.
-    voxel_size : mapping of str to float
-        By spatial axis, where the file tells.
-    unit : str or None
-        UDUNITS name of the unit of `voxel_size`.
-    """
-
-    axes: str | None
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    read: Callable[[Region], np.ndarray]
-    voxel_size: Mapping[str, float] = field(default_factory=dict)
-    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +158,6 @@ def _check_voxels(raw: RawArray, names: str) -> None:
 
 @contextmanager
 def _open_raw(paths: list[Path], dataset: str | None) -> Iterator[RawArray]:
-    from storage.source_arrays import open_hdf5, open_npy, open_npz
-    from storage.source_images import open_sections, open_tiff
-
     files = _files(paths)
     suffix = files[0].suffix.lower()
     if len(files) > 1 or paths[0].is_dir() or suffix in PNG:

@@ -18,7 +18,7 @@ import numpy as np
 
 from storage.blobs import Blobs
 from storage.errors import StorageError
-from storage.levels import LevelPlan, import_layout, slabs
+from storage.levels import SLAB_BYTES, LevelPlan, import_layout, slabs
 from storage.pyramid import Reducer, build_level
 from storage.stores import is_local
 from storage.write_grid import WriteGrid, choose_chunks, create_array, write_cell
@@ -53,6 +53,8 @@ class StackWriter:
         Chunks of one section, see `storage.levels.is_sections`.
     reducer : {"mean", "mode"}
         How coarser levels are made.
+    slab_bytes : int
+        Bytes of voxels read at once.
     """
 
     stack: Stack
@@ -61,6 +63,7 @@ class StackWriter:
     dtype: str
     sections: bool
     reducer: Reducer
+    slab_bytes: int = SLAB_BYTES
 
     def write(
         self, *, scheduler: Scheduler, progress: Callable[[int, int], None] | None = None
@@ -89,6 +92,7 @@ class StackWriter:
                 itemsize,
                 sections=self.sections,
                 plane_bytes=plane_bytes(self.stack),
+                slab_bytes=self.slab_bytes,
             )
         else:
             chunks, shards = choose_chunks(plan.shape, axes, itemsize, planar=self.sections)
@@ -107,7 +111,7 @@ class StackWriter:
         """Write every cell of every level; one record each."""
         paths = [plan.level.path for plan in self.levels]
         with ThreadPoolExecutor(WRITERS) as pool:
-            for start, block in read_slabs(self.stack, grid):
+            for start, block in self._slabs(grid):
                 yield from pool.map(
                     lambda cell, start=start, block=block: self._write(grid, cell, start, block),
                     grid.cells(start, [a + n for a, n in zip(start, block.shape, strict=True)]),
@@ -118,6 +122,13 @@ class StackWriter:
                 self.url, fine, coarse, reducer=self.reducer, scheduler=scheduler
             )
 
+    def _slabs(self, grid: WriteGrid) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+        """The stack in boxes of whole cells, each with its first voxel."""
+        order = [self.stack.axes.index(axis) for axis in self.stack.file_axes]
+        itemsize = self.stack.raw.dtype.itemsize
+        for start, stop in slabs(grid, order, itemsize, self.slab_bytes):
+            yield start, self.stack.read(start, stop)
+
     def _write(
         self, grid: WriteGrid, cell: tuple[int, ...], origin: tuple[int, ...], block: np.ndarray
     ) -> dict[str, Any]:
@@ -125,13 +136,6 @@ class StackWriter:
         region = tuple(slice(a - o, b - o) for a, b, o in zip(start, stop, origin, strict=True))
         voxels = np.ascontiguousarray(block[region], dtype=np.dtype(self.dtype))
         return write_cell(self.url, self.levels[0].level.path, cell, voxels)
-
-
-def read_slabs(stack: Stack, grid: WriteGrid) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """A stack in boxes of whole cells that fit into memory, each with its first voxel."""
-    order = [stack.axes.index(axis) for axis in stack.file_axes]
-    for start, stop in slabs(grid, order, stack.raw.dtype.itemsize):
-        yield start, stack.read(start, stop)
 
 
 def plane_bytes(stack: Stack) -> int:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Head = Literal["softmax", "sigmoid"]
 Upsampling = Literal["nearest", "transpose"]
 
+# Of BatchNorm's statistics: half a hundred steps are enough for them to settle.
+MOMENTUM = 0.9
+
 
 def build_unet(
     axes: str,
@@ -184,7 +187,9 @@ class _Blocks:
                 name=f"{name}{step}",
             )
             if self.batch_norm:
-                features = self.keras.layers.BatchNormalization(name=f"{name}{step}_norm")(features)
+                features = self.keras.layers.BatchNormalization(
+                    momentum=MOMENTUM, name=f"{name}{step}_norm"
+                )(features)
             features = self.keras.layers.ReLU(name=f"{name}{step}_relu")(features)
         return features
 

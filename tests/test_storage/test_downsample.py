@@ -5,7 +5,7 @@ from math import floor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -43,6 +43,7 @@ def blocks(draw, dtypes, few_values):
     return block, factors
 
 
+@settings(deadline=None)  # the first call compiles
 @given(blocks(["uint8", "uint16", "uint32", "uint64"], few_values=True))
 def test_mode_is_the_counted_mode(case):
     block, factors = case
@@ -52,6 +53,7 @@ def test_mode_is_the_counted_mode(case):
         assert result[index] == mode_of(values)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(blocks(INTEGERS, few_values=False))
 def test_mean_is_the_exact_mean_rounded_half_up(case):
     block, factors = case

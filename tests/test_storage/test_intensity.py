@@ -41,7 +41,7 @@ def test_equal_to_numpy(tmp_path, dtype):
     assert description["rounded_to"] == (None if np.dtype(dtype).itemsize <= 2 else "float32")
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     npst.arrays(np.float32, (3, 9), elements=st.floats(-1e6, 1e6, width=32)),
     st.floats(0, 49),

@@ -1,0 +1,187 @@
+"""The verbs of the command: what each does with its job, and how its result is shown.
+
+Actions import what they need when they run, so that ``maskmill --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Verb = tuple[str, Any, "Callable[[Any], dict[str, Any]]", "Callable[[dict[str, Any]], str]"]
+
+
+def table(jobs: Any) -> Iterator[Verb]:
+    """Name, job, action and presentation of every verb."""
+    yield "demo", jobs.DemoJob, _demo, _show_scores
+    yield "import", jobs.ImportJob, _import, _show_image
+    yield "import-labels", jobs.ImportLabelsJob, _import_labels, _show_label
+    yield "export", jobs.ExportJob, _export, lambda result: f"{result['output']}\n"
+    yield "info", jobs.InfoJob, _info, _show_plain
+    yield "pack", jobs.PackJob, _pack, _show_bundle
+    yield "train", jobs.TrainJob, _train, _show_bundle
+    yield "plan", jobs.PlanJob, _plan, _show_plain
+    yield "segment", jobs.SegmentJob, _segment, _show_scores
+    yield "evaluate", jobs.EvaluateJob, _evaluate, _show_scores
+    yield "verify", jobs.VerifyJob, _verify, _show_verified
+
+
+def _demo(job: Any) -> dict[str, Any]:
+    from flows.demo import run_demo
+
+    return run_demo(job)
+
+
+def _import(job: Any) -> dict[str, Any]:
+    from flows.progress import file_progress
+    from storage.convert import import_image
+
+    with file_progress("importing") as progress:
+        image = import_image(
+            job.sources,
+            job.image,
+            axes=job.axes,
+            voxel_size=job.voxel_size,
+            unit=job.unit,
+            dataset=job.dataset,
+            progress=progress,
+        )
+    return _describe(image.url)
+
+
+def _import_labels(job: Any) -> dict[str, Any]:
+    from flows.progress import file_progress
+    from storage.convert import import_labels
+
+    with file_progress("importing labels") as progress:
+        label = import_labels(
+            job.sources,
+            job.image,
+            name=job.name,
+            classes=job.classes,
+            instances=job.instances,
+            axes=job.axes,
+            dataset=job.dataset,
+            progress=progress,
+        )
+    return {"labels": job.name, "url": label.url, "shape": list(label.volumes[0].shape)}
+
+
+def _export(job: Any) -> dict[str, Any]:
+    from storage.export import export_volume
+
+    export_volume(job.image, job.labels, job.output, level=job.level)
+    return {"output": job.output}
+
+
+def _info(job: Any) -> dict[str, Any]:
+    from flows.check import describe_target
+
+    return describe_target(job)
+
+
+def _describe(url: str) -> dict[str, Any]:
+    from flows.check import describe_target
+    from flows.jobs import InfoJob
+
+    return describe_target(InfoJob(target=url))
+
+
+def _pack(job: Any) -> dict[str, Any]:
+    from flows.pack import pack_model
+
+    return pack_model(job)
+
+
+def _train(job: Any) -> dict[str, Any]:
+    from flows.train import train_model
+
+    return train_model(job)
+
+
+def _plan(job: Any) -> dict[str, Any]:
+    from flows.dry_run import plan_volume
+
+    return plan_volume(job)
+
+
+def _segment(job: Any) -> dict[str, Any]:
+    from flows.prepare import check_segment_job, prepare
+
+    # Most errors are known from metadata alone: say so before any server starts.
+    check_segment_job(job, prepare(job))
+    from flows.segment import segment_volume
+
+    return segment_volume(job)
+
+
+def _evaluate(job: Any) -> dict[str, Any]:
+    from flows.evaluate import evaluate_volume
+
+    return evaluate_volume(job)
+
+
+def _verify(job: Any) -> dict[str, Any]:
+    from flows.check import verify_labels
+
+    return verify_labels(job)
+
+
+def _show_scores(result: dict[str, Any]) -> str:
+    import sys
+
+    from flows.report.terminal import plain_text, score_table
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(score_table(result))
+        text = ""
+    else:
+        text = plain_text(result)
+    places = ("mask", "run", "report")
+    lines = [f"{name}: {result[name]}" for name in places if name in result]
+    if "mask" in result and not result["published"]:
+        lines.append("a run over a region is not published: elsewhere it would read as background")
+    if result.get("already_done"):
+        lines.append(
+            "this was done before; nothing had to be computed (--force makes a new version)"
+        )
+    return text + "".join(f"{line}\n" for line in lines)
+
+
+def _show_image(result: dict[str, Any]) -> str:
+    shape = " × ".join(map(str, result["shape"]))
+    levels = len(result["levels"])
+    return f"{result['image']}: {result['axes']} {shape} {result['dtype']}, {levels} levels\n"
+
+
+def _show_label(result: dict[str, Any]) -> str:
+    return f"{result['url']}: published as {result['labels']}\n"
+
+
+def _show_bundle(result: dict[str, Any]) -> str:
+    return "".join(f"{key}: {_short(value)}\n" for key, value in result.items())
+
+
+def _show_verified(result: dict[str, Any]) -> str:
+    total = sum(result["objects"].values())
+    return f"{result['labels']}: {total} stored objects are what their records say\n"
+
+
+def _show_plain(result: dict[str, Any]) -> str:
+    return "".join(f"{key.replace('_', ' ')}: {_short(value)}\n" for key, value in result.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "".join(f"\n  {_short(item)}" for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return " × ".join(map(str, value)) if value else "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value) if not isinstance(value, str) else value
