@@ -113,13 +113,16 @@ class TrainJob(Job):
     axes: Literal["yx", "zyx"] = Field("yx", description="2D sections or 3D blocks")
     width: int = Field(16, ge=1, le=256, description="features at full resolution")
     depth: int = Field(4, ge=1, le=6, description="number of poolings")
-    patch: Ints | None = Field(None, description="crop extents, such as 256,256")
-    batch_size: int = Field(4, ge=1, description="crops per step")
-    epochs: int = Field(40, ge=1, description="rounds between validations")
-    steps_per_epoch: int = Field(50, ge=1, description="steps in one epoch")
-    learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule")
+    crop: Ints | None = Field(None, description="crop extents, such as 256,256")
+    batch_size: int = Field(4, ge=1, description="crops a step")
+    steps: int = Field(3000, ge=1, description="steps in all")
+    steps_per_epoch: int = Field(100, ge=1, description="steps between two validations")
+    learning_rate: float = Field(2e-3, gt=0, description="at the start; a cosine takes it to 0")
+    intensity_percentiles: Floats = Field(
+        (1.0, 99.0), description="percentiles of each volume that become 0 and 1"
+    )
+    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
     seed: int = Field(0, ge=0, description="of weights, crops and augmentation")
-    threads: int | None = Field(None, ge=1, description="CPU threads; all by default")
 
 
 class VolumeJob(Job):

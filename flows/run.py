@@ -99,7 +99,7 @@ def open_run(job: SegmentJob, prepared: Prepared, executor: Executor, attempt: s
     url = join_url(folder, directory)
     saved = _saved(Blobs(url), prepared.digest)
     if saved is None:
-        transform = _transform(prepared, executor)
+        transform = intensity_transform(prepared, executor)
     else:
         transform = IntensityTransform.from_dict(saved["transform"]) if saved["transform"] else None
         prepared = replace(prepared, plan=ShardPlan.from_dict(saved["plan"]))
@@ -133,7 +133,8 @@ def _saved(blobs: Blobs, digest: str) -> dict[str, Any] | None:
     return document
 
 
-def _transform(prepared: Prepared, executor: Executor) -> IntensityTransform | None:
+def intensity_transform(prepared: Prepared, executor: Executor) -> IntensityTransform | None:
+    """The one transform of the volume: the bundle's own, or percentiles of the whole volume."""
     card = prepared.model.card
     if card is None:
         return None

@@ -145,7 +145,7 @@ def test_a_stack_larger_than_memory_streams(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # 64 MiB of voxels; a slab, the cells being compressed and those of the pyramid at once.
-    assert peak < 32 * 2**20, peak
+    assert peak < 32 * 2**20
     assert image.volumes[0].shards[0] * 512 * 512 * 2 <= slab
     np.testing.assert_array_equal(image.volumes[0][:40:8, 3, 5], voxels[:40:8, 3, 5])
 

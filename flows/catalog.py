@@ -1,0 +1,122 @@
+"""Catalogs: the volumes a network is trained on, in YAML, with paths relative to the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.errors import RequestError
+from segmentation.region import Region, parse_region
+from storage.ome import LabelClass, parse_label_classes
+from storage.stores import is_local, normalize_url
+from storage.volume import Image, open_image, open_label
+
+SPLITS = ("train", "validation", "test")
+FIELDS = ("image", "label", "group", "region", "split")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One volume of a catalog, opened.
+
+    Attributes
+    ----------
+    image, label : Image
+        Intensities and truth, of one shape but for the channels.
+    region : Region
+        The part to use, along the axes of the label.
+    group : str
+        Specimen, paper or patient.
+    split : str
+        ``train``, ``validation`` or ``test``.
+    """
+
+    image: Image
+    label: Image
+    region: Region
+    group: str
+    split: str
+
+
+def read_catalog(path: str) -> tuple[Entry, ...]:
+    """Entries of a catalog, opened and checked against each other.
+
+    Raises
+    ------
+    RequestError, StorageError
+        If the file is no catalog, or an entry cannot be used.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise RequestError(f"catalog {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise RequestError(f"catalog {path} is not YAML: {error}") from error
+    volumes = content.get("volumes") if isinstance(content, dict) else None
+    if not isinstance(volumes, list) or not volumes:
+        raise RequestError(f"catalog {path} has no volumes; expected 'volumes:' and a list")
+    folder = Path(path).absolute().parent
+    entries = tuple(_entry(folder, number, fields) for number, fields in enumerate(volumes, 1))
+    _check_overlap(entries)
+    return entries
+
+
+def _entry(folder: Path, number: int, fields: Any) -> Entry:
+    if not isinstance(fields, dict) or not {"image", "label"} <= fields.keys() <= set(FIELDS):
+        raise RequestError(
+            f"volume {number} of the catalog has the fields {sorted(fields)}; "
+            f"expected image, label and perhaps {', '.join(FIELDS[2:])}"
+        )
+    split = fields.get("split")
+    if split not in SPLITS:
+        raise RequestError(f"volume {number} has the split {split!r}; expected one of {SPLITS}")
+    url = str(fields["image"])
+    image = open_image(str(folder / url) if is_local(url) and "://" not in url else url)
+    label = open_label(image.url, str(fields["label"]))
+    base = image.volumes[0]
+    shape = tuple(n for axis, n in zip(base.axes, base.shape, strict=True) if axis != "c")
+    truth = label.volumes[0]
+    if truth.shape != shape:
+        raise RequestError(
+            f"volume {number}: label {fields['label']!r} has the shape {truth.shape} and the "
+            f"image {shape}; import the label of this image"
+        )
+    region = parse_region(fields.get("region"), truth.axes, truth.shape)
+    return Entry(image, label, region, str(fields.get("group", image.url)), split)
+
+
+def _check_overlap(entries: tuple[Entry, ...]) -> None:
+    """Refuse voxels that stand in two entries: they would be learned and then scored."""
+    for number, first in enumerate(entries):
+        for second in entries[number + 1 :]:
+            same = normalize_url(first.image.url) == normalize_url(second.image.url)
+            if same and first.region.intersection(second.region) is not None:
+                raise RequestError(
+                    f"two volumes of the catalog share voxels of {first.image.url} "
+                    f"({first.split} and {second.split}); give regions that do not overlap"
+                )
+
+
+def catalog_classes(entries: tuple[Entry, ...]) -> tuple[LabelClass, ...]:
+    """The classes all labels agree on.
+
+    Raises
+    ------
+    RequestError
+        If a label names none, or two labels name them differently.
+    """
+    found = Counter(parse_label_classes(entry.label.attributes) for entry in entries)
+    if () in found:
+        raise RequestError("a label of the catalog names no classes; import it with --classes")
+    if len({tuple((c.value, c.name) for c in classes) for classes in found}) > 1:
+        raise RequestError("the labels of the catalog name different classes; import them alike")
+    classes = next(iter(found))
+    if [c.value for c in classes] != list(range(len(classes))):
+        raise RequestError(
+            f"the labels have the classes {[c.value for c in classes]}; expected 0, 1, 2, …"
+        )
+    return classes
