@@ -60,7 +60,7 @@ def _make_stack(image: str) -> None:
     import_image(
         [str(folder / "stack.npy")], image, axes="zyx", voxel_size=VOXEL_SIZE, unit="micrometer"
     )
-    names = ["background", *(name for _, name, _ in CLASSES)]
+    names = [name for _, name, _ in CLASSES]
     import_labels(
         [str(folder / "truth.npy")], image, name="truth", classes=tuple(names), axes="zyx"
     )

@@ -19,6 +19,7 @@ from segmentation.receptive_field import Geometry, Walk, derive, walk_forwards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from fractions import Fraction
 
     import keras
     from numpy.typing import NDArray
@@ -114,13 +115,23 @@ def _measured_halo(clone: Any, walk: Walk, axis: int, *, first_guess: int) -> in
 
 
 def _probe_shape(walk: Walk, axis: int, extent: int) -> tuple[int, ...]:
-    """Small along all axes but one; large enough for the voxels that unpadded layers eat."""
-    shape = []
-    for other, stride in enumerate(walk.stride):
-        lost = max(-sizes[other].extra * sizes[other].scale for sizes in walk.sizes.values())
-        shape.append(stride * (1 + math.ceil(lost / stride)))
+    """Longer by an extent along one axis; along the others just enough for every layer."""
+    shape = [
+        stride * (1 + math.ceil(_lost(walk, other) / stride))
+        for other, stride in enumerate(walk.stride)
+    ]
     shape[axis] += extent
     return tuple(shape)
+
+
+def _lost(walk: Walk, axis: int) -> Fraction:
+    """Voxels that unpadded layers eat, and that a dilated kernel without a centre skips."""
+    lost = [-sizes[axis].extra * sizes[axis].scale for sizes in walk.sizes.values()]
+    for step in walk.graph.steps:
+        size = walk.sizes[step.inputs[0]][axis]
+        dilation = getattr(step.operation, "dilation_rate", None) or (1,) * (axis + 1)
+        lost.append((dilation[axis] - 1 - size.extra) * size.scale)
+    return max(lost)
 
 
 def _response(clone: Any, shape: tuple[int, ...], axis: int, places: range) -> tuple[int, int]:

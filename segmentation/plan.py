@@ -283,8 +283,8 @@ def make_plan(
     if not affordable:
         least = min(c[1] for c in found)
         raise ValueError(
-            f"memory {memory_bytes / MEBIBYTE:.0f} MiB is too little for one shard; "
-            f"the smallest plan needs {least / MEBIBYTE:.0f} MiB a worker (--memory)"
+            f"memory {memory_bytes // MEBIBYTE} MiB is too little for one shard; "
+            f"the smallest plan needs {-(-least // MEBIBYTE)} MiB a worker (--memory)"
         )
     best = min(c[0] for c in affordable)
     _, _, choice = min(

@@ -1,0 +1,58 @@
+"""Bytes of activations: by hand, and against a process that runs the network."""
+
+import subprocess
+import sys
+
+import pytest
+
+from segmentation.networks.memory import ALLOCATOR_OVERHEAD, activation_bytes
+from tests.test_segmentation.networks import layers, network
+
+MEASURE = """
+import sys
+import numpy as np
+from segmentation.networks.memory import activation_bytes
+from segmentation.networks.runtime import configure
+from segmentation.networks.unet import build_unet
+from segmentation.predictor import NetworkPredictor
+from segmentation.receptive_field import derive
+
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+configure(2)
+axes, extent, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+model = build_unet(axes, channels=1, num_classes=5, width=width, depth=3)
+predictor = NetworkPredictor(model, head="softmax", geometry=derive(model))
+predictor.predict_classes(np.zeros((1, *(16,) * len(axes), 1), np.float32))
+image = np.zeros((1, *(extent,) * len(axes), 1), np.float32)
+before = peak()
+predictor.predict_classes(image)
+print((peak() - before) / image.size, activation_bytes(model))
+"""
+
+
+def test_bytes_by_hand():
+    # The second convolution reads 8 features and makes 4, and copies both: 2 x 12 numbers of 4
+    # bytes for every voxel. The pooled tensors are a quarter as large and never the peak.
+    body = [
+        layers.Conv2D(8, 3, padding="same"),
+        layers.Conv2D(4, 3, padding="same"),
+        layers.MaxPooling2D(2),
+        layers.UpSampling2D(2),
+    ]
+    assert activation_bytes(network(*body)) == 2 * 12 * 4 * ALLOCATOR_OVERHEAD
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    ("axes", "extent", "width"), [("yx", 512, 16), ("yx", 1024, 16), ("zyx", 96, 8)]
+)
+def test_the_estimate_is_above_the_measured_peak_and_below_twice_it(axes, extent, width):
+    command = [sys.executable, "-c", MEASURE, axes, str(extent), str(width)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert output.stderr == ""
+    measured, estimated = map(float, output.stdout.split())
+    assert measured <= estimated <= 2 * measured
