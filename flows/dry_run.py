@@ -12,8 +12,9 @@ import numpy as np
 from flows.executors import SerialExecutor
 from flows.pool import threads_per_worker, worker_count
 from flows.prepare import prepare
-from flows.run import intensity_transform
+from flows.run import intensity_of
 from flows.work import SegmentWork
+from segmentation.normalize import IntensityTransform
 from storage.write_grid import create_array
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _measure(job: PlanJob, prepared: Prepared) -> float:
     plan = prepared.plan
     chosen = sorted({len(plan) * i // MEASURED_SHARDS for i in range(MEASURED_SHARDS)})
     executor = SerialExecutor()
+    intensity = intensity_of(prepared, executor)
     with TemporaryDirectory(prefix="maskmill-plan-") as folder:
         layout = prepared.layout
         create_array(
@@ -96,7 +98,7 @@ def _measure(job: PlanJob, prepared: Prepared) -> float:
             dtype=prepared.dtype,
             model=prepared.model.folder,
             plan=plan,
-            transform=intensity_transform(prepared, executor),
+            transform=IntensityTransform.from_dict(intensity) if intensity else None,
             channels=job.channels,
             threads=threads_per_worker(job),
         )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flows.jobs import PlanJob, SegmentJob
 
 MEBIBYTE = 2**20
-# Resident memory of a worker before its first shard, rounded up from `benchmarks.memory`.
+# Resident memory of a worker before its first shard; tests/test_flows/test_memory.py holds it.
 RESERVED_IDENTITY = 320 * MEBIBYTE
 RESERVED_KERAS = 900 * MEBIBYTE
 VOXEL_SIZE_TOLERANCE = 0.02

@@ -49,8 +49,9 @@ class Run:
         Run folder.
     attempt : str
         Sorts after every earlier attempt.
-    transform : IntensityTransform or None
-        One for the whole volume.
+    intensity : dict or None
+        The one intensity transform of the whole volume (``low``, ``high``) and the rule it
+        comes from; None for the identity predictor.
     """
 
     job: SegmentJob
@@ -58,7 +59,12 @@ class Run:
     directory: str
     url: str
     attempt: str
-    transform: IntensityTransform | None
+    intensity: dict[str, Any] | None
+
+    @property
+    def transform(self) -> IntensityTransform | None:
+        """What workers do to every voxel before the network sees it."""
+        return IntensityTransform.from_dict(self.intensity) if self.intensity else None
 
     @property
     def plan(self) -> ShardPlan:
@@ -99,11 +105,11 @@ def open_run(job: SegmentJob, prepared: Prepared, executor: Executor, attempt: s
     url = join_url(folder, directory)
     saved = _saved(Blobs(url), prepared.digest)
     if saved is None:
-        transform = intensity_transform(prepared, executor)
+        intensity = intensity_of(prepared, executor)
     else:
-        transform = IntensityTransform.from_dict(saved["transform"]) if saved["transform"] else None
+        intensity = saved["intensity"]
         prepared = replace(prepared, plan=ShardPlan.from_dict(saved["plan"]))
-    run = Run(job, prepared, directory, url, attempt, transform)
+    run = Run(job, prepared, directory, url, attempt, intensity)
     if saved is None:
         run.blobs.write("run.json", _run_document(run))
     _stage(run)
@@ -133,19 +139,28 @@ def _saved(blobs: Blobs, digest: str) -> dict[str, Any] | None:
     return document
 
 
-def intensity_transform(prepared: Prepared, executor: Executor) -> IntensityTransform | None:
-    """The one transform of the volume: the bundle's own, or percentiles of the whole volume."""
+def intensity_of(prepared: Prepared, executor: Executor) -> dict[str, Any] | None:
+    """The one transform of the volume: the bundle's own, or percentiles of the whole volume.
+
+    Returns
+    -------
+    dict or None
+        ``low`` and ``high`` per channel, and the rule that gave them.
+    """
     card = prepared.model.card
     if card is None:
         return None
     rule = card.intensity
     if rule["rule"] == "fixed":
-        return IntensityTransform(tuple(rule["low"]), tuple(rule["high"]))
-    low, high, _ = percentiles(
+        return {"low": list(rule["low"]), "high": list(rule["high"]), "rule": "the bundle's own"}
+    low, high, description = percentiles(
         prepared.image.volumes[0], rule["low"], rule["high"], scheduler=executor.dask_scheduler()
     )
     channels = prepared.identity["channels"] or range(len(low))
-    return IntensityTransform(tuple(low[c] for c in channels), tuple(high[c] for c in channels))
+    transform = IntensityTransform(
+        tuple(low[c] for c in channels), tuple(high[c] for c in channels)
+    )
+    return transform.to_dict() | {"rule": description}
 
 
 def _run_document(run: Run) -> bytes:
@@ -156,7 +171,7 @@ def _run_document(run: Run) -> bytes:
         "job": run.job.model_dump(mode="json"),
         "directory": run.directory,
         "target": run.target,
-        "transform": run.transform.to_dict() if run.transform else None,
+        "intensity": run.intensity,
         "plan": run.plan.to_dict(),
         "versions": versions(),
     }
@@ -179,7 +194,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "inexact_reasons": list(card.inexact_reasons) if card else [],
         "tile_mismatch": card.mismatch if card else None,
         "any_voxel_size": run.job.any_voxel_size,
-        "transform": run.transform.to_dict() if run.transform else None,
+        "intensity": run.intensity,
         "version": version("maskmill"),
     }
 

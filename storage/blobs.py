@@ -106,13 +106,9 @@ class Blobs:
             )
             return
         root = Path(normalize_url(self.url))
-        for folder, folders, files in os.walk(root / prefix):
-            folders.sort()
-            for file in sorted(files):
-                if not file.endswith(PARTIAL_SUFFIX):
-                    path = Path(folder, file)
-                    status = path.stat()
-                    yield path.relative_to(root).as_posix(), status.st_size, str(status.st_mtime_ns)
+        for path in _files_in_key_order(root / prefix):
+            status = path.stat()
+            yield path.relative_to(root).as_posix(), status.st_size, str(status.st_mtime_ns)
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
@@ -136,6 +132,19 @@ class Blobs:
 
     def _path(self, key: str) -> Path:
         return Path(normalize_url(self.url), key)
+
+
+def _files_in_key_order(folder: Path) -> Iterator[Path]:
+    """Files below a folder in the order of an object store: ``a.json`` before ``a/b``."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name + "/" * entry.is_dir())
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_in_key_order(Path(entry))
+        elif entry.is_file() and not entry.name.endswith(PARTIAL_SUFFIX):
+            yield Path(entry)
 
 
 def _write_partial(path: Path, data: bytes) -> Path:
