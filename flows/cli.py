@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import sys
+import traceback
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flows.errors import (
+    EXIT_DONE,
     EXIT_INCOMPLETE,
     EXIT_OTHER,
     EXIT_REQUEST,
     EXIT_VERIFICATION,
     IncompleteRunError,
+    RequestError,
     VerificationError,
 )
 
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="maskmill",
     help="Segment large microscopy stacks in OME-Zarr exactly; say how far to trust the masks.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,9 +46,26 @@ QUIET = {
 }
 
 
+# Typer's own base of every error in arguments, under a name that is public.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
 def main() -> None:
-    """Entry point of the command."""
-    app()
+    """Entry point of the command; alone it shows its help."""
+    arguments = sys.argv[1:] or ["--help"]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except USAGE_ERROR as error:
+        _report(RequestError(_usage(error)), as_json="--json" in arguments)
+        code = EXIT_REQUEST
+    sys.exit(code or EXIT_DONE)
+
+
+def _usage(error: Any) -> str:
+    path = error.ctx.command_path if error.ctx else "maskmill"
+    text = error.format_message().rstrip(".")
+    return f"{text[:1].lower()}{text[1:]}; see `{path} --help`"
 
 
 def run_verb(
@@ -68,8 +88,9 @@ def run_verb(
             result = action(_make_job(model, given, extra))
     except Exception as error:
         if extra["debug"]:
-            raise
-        _fail(error, as_json=extra["json"])
+            traceback.print_exc()
+        _report(error, as_json=extra["json"])
+        _leave(exit_code(error))
     except KeyboardInterrupt:
         _message("interrupted; finished shards are recorded, run the same command to go on")
         _leave(EXIT_INCOMPLETE)
@@ -98,20 +119,30 @@ def _own_stdout(*, debug: bool) -> Iterator[None]:
         yield
 
 
-def _fail(error: Exception, *, as_json: bool) -> None:
-    code = exit_code(error)
+def _report(error: Exception, *, as_json: bool) -> None:
+    """One message on stderr; with --json the same on stdout, with what is known so far."""
+    message = _describe(error)
     if as_json:
         result = error.result if isinstance(error, IncompleteRunError) else {}
-        document = {**result, "error": str(error), "exit_code": code}
+        document = {**result, "error": message, "exit_code": exit_code(error)}
         sys.stdout.write(json.dumps(document, default=str) + "\n")
         sys.stdout.flush()
-    _message(str(error) or type(error).__name__)
-    _leave(code)
+    _message(message)
+
+
+def _describe(error: Exception) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error) or type(error).__name__
+    place = error.filename or "the place to write to"
+    if error.errno in NO_SPACE:
+        return f"{place}: {error.strerror}; free some space and run the same command again"
+    return f"{place}: {error.strerror}"
 
 
 def exit_code(error: BaseException) -> int:
     """Exit code of an error; see the public contract."""
-    if isinstance(error, IncompleteRunError):
+    full = isinstance(error, OSError) and error.errno in NO_SPACE
+    if full or isinstance(error, IncompleteRunError):
         return EXIT_INCOMPLETE
     if isinstance(error, VerificationError):
         return EXIT_VERIFICATION

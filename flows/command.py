@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 import typer
 
 from flows.errors import RequestError
+from flows.jobs import is_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ def job_command(
 
     def command(**values: Any) -> None:
         extra = {name: values.pop(name) for name in EXTRA_OPTIONS}
-        given = {k: v for k, v in values.items() if v is not None and v is not False and v != []}
+        given = {k: v for k, v in values.items() if v is not None and v != []}
         run(given, extra)
 
     parameters = [
@@ -57,13 +58,13 @@ def job_command(
 
 def _parameter(name: str, field: Any) -> inspect.Parameter:
     kind = _plain(field.annotation)
-    positional = bool((field.json_schema_extra or {}).get("argument"))
-    if positional:
+    if is_argument(field):
         # Not required here, so that --config may give it; the job insists on it.
         default = typer.Argument(None, help=field.description, metavar=name.upper())
         annotation: Any = list[str] | None if kind is tuple else str | None
     elif kind is bool:
-        default, annotation = typer.Option(False, help=field.description), bool
+        # Three states: a flag that is not given leaves the field to --config.
+        default, annotation = typer.Option(None, help=field.description), bool | None
     else:
         default, annotation = typer.Option(None, help=_help(field)), str | None
     return inspect.Parameter(

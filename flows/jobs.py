@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from flows.errors import RequestError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*", re.IGNORECASE)
 _UNITS = {
@@ -40,6 +43,12 @@ Ints = Annotated[tuple[int, ...], BeforeValidator(_split)]
 def argument(description: str, **options: Any) -> Any:
     """A positional argument of the command line."""
     return Field(description=description, json_schema_extra={"argument": True}, **options)
+
+
+def is_argument(field: FieldInfo) -> bool:
+    """Whether a field is a positional argument of the command line."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("argument"))
 
 
 class Job(BaseModel):
@@ -193,14 +202,18 @@ def make_job(model: type[JobType], fields: dict[str, Any]) -> JobType:
     try:
         return model(**fields)
     except ValidationError as error:
-        raise RequestError(_message(error)) from error
+        parts = [_message(model, dict(item)) for item in error.errors()]
+        raise RequestError("; ".join(parts)) from error
 
 
-def _message(error: ValidationError) -> str:
-    parts = []
-    for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"][:1]) or "job"
-        message = item["msg"].removeprefix("Value error, ")
-        given = "" if item["type"] in ("missing", "extra_forbidden") else f"{item['input']!r}: "
-        parts.append(f"{name}: {given}{message[0].lower()}{message[1:]}")
-    return "; ".join(parts)
+def _message(model: type[Job], item: dict[str, Any]) -> str:
+    """One line for one thing that is wrong, with the name that the command line uses."""
+    name = str(item["loc"][0]) if item["loc"] else "job"
+    field = model.model_fields.get(name)
+    option = f"--{name.replace('_', '-')}"
+    shown = name.upper() if field is not None and is_argument(field) else option
+    if field is not None and item["type"] == "missing":
+        return f"{shown} is missing; give {field.description}"
+    message = item["msg"].removeprefix("Value error, ")
+    given = "" if item["type"] == "extra_forbidden" else f"{item['input']!r}: "
+    return f"{shown} {given}{message[0].lower()}{message[1:]}"

@@ -11,7 +11,6 @@ import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -239,23 +238,17 @@ def runs_url(job: Any, container: str) -> str:
 
 
 def check_writable(url: str, advice: str) -> None:
-    """Refuse a place that cannot be written, by writing and removing a small object.
+    """Refuse a place that cannot be written; nothing stays behind there.
 
     Raises
     ------
     RequestError
         If it cannot; `advice` says what to do.
     """
-    blobs = Blobs(url)
-    key = f".maskmill-{uuid4().hex}"
-    had_folder = any(True for _ in blobs.list())
     try:
-        blobs.write(key, b"")
-        blobs.delete(key)
+        Blobs(url).check_writable()
     except OSError as error:
         raise RequestError(f"{url} cannot be written ({error.strerror}); {advice}") from error
-    if not had_folder:
-        blobs.delete_all()
 
 
 def _open_truth(job: PlanJob, shape: tuple[int, ...]) -> Image | None:

@@ -4,18 +4,25 @@ An actor opens the work once and runs a few items at a time in threads, so that 
 computing and writing overlap; the work itself makes its threads take turns at the device.
 
 Failures are counted here, not by Ray. An exception blames its item. The death of an actor
-blames nobody yet: everything it had in flight is suspected, and every suspect is rerun with an
-actor to itself; only an item that then takes its actor down again is to blame. A node that is
-taken away (preempted) is nobody's fault.
+blames nobody yet: a new actor takes its place, everything it had in flight is suspected, and
+every suspect is rerun with an actor to itself; only an item that then takes its actor down again
+is to blame. A node that is taken away (preempted) is nobody's fault. Actors that die again and
+again before the work is open end the run: nothing would ever be computed.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import shutil
+import signal
 import tempfile
+import threading
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +37,7 @@ from flows.executors import (
 )
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 IN_FLIGHT = 3
 POLL_SECONDS = 0.5
@@ -58,11 +64,11 @@ class _Actor:
     """Runs in a Ray worker process."""
 
     def __init__(self, work: Work) -> None:
-        self.function = work.open()
+        self.work = work
 
-    def ready(self) -> int:
-        """Process id, once the work is open."""
-        return os.getpid()
+    def open(self) -> None:
+        """Open the work; called once, before the first item."""
+        self.function = self.work.open()
 
     def run(self, item: int) -> Any:
         """Result of one item, or the exception it raised."""
@@ -80,12 +86,16 @@ class _Failure:
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """An actor of the pool, as the driver sees it."""
+    """An actor of the pool, as the driver sees it; an actor that replaces it is a new member.
+
+    `isolated` keeps new items away from it, `alone` says that what it runs is one suspect.
+    """
 
     handle: Any
     ready: Any
     opened: bool = False
     isolated: bool = False
+    alone: bool = False
     in_flight: int = 0
 
 
@@ -94,12 +104,14 @@ class _Pool:
     """Items on their way through the actors."""
 
     members: list[_Member]
+    start_member: Callable[[], _Member]
     items: Iterator[int]
     retries: deque[int] = field(default_factory=deque)
     suspects: deque[int] = field(default_factory=deque)
     running: dict[Any, tuple[_Member, int]] = field(default_factory=dict)
     blames: dict[int, int] = field(default_factory=dict)
     exhausted: bool = False
+    failed_starts: int = 0
 
     def next_item(self) -> int | None:
         """A retried item, else a new one."""
@@ -129,10 +141,18 @@ class _Pool:
                 self.submit(member, item)
         for member in self.members:
             if member.isolated and member.opened and member.in_flight == 0:
+                member.alone = member.isolated = bool(self.suspects)
                 if self.suspects:
                     self.submit(member, self.suspects.popleft())
-                else:
-                    member.isolated = False
+
+    def replace(self, member: _Member) -> None:
+        """Put a new actor in the place of one that is gone; once for each."""
+        import ray
+
+        if member in self.members:
+            # Out of reach is not dead: a lost actor must not go on writing.
+            ray.kill(member.handle)
+            self.members[self.members.index(member)] = self.start_member()
 
     def blame(self, item: int, message: str, fatal: bool) -> Outcome | None:
         """Count a failure; an outcome once the attempts are used up."""
@@ -183,7 +203,8 @@ class RayExecutor:
                     "num_cpus": int(-(-total // 1)),
                     "object_store_memory": 128 * 2**20,
                 }
-            ray.init(self.address, **options)
+            with _own_signals():
+                ray.init(self.address, **options)
             self._started = True
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
@@ -191,7 +212,8 @@ class RayExecutor:
         self.start()
         import ray
 
-        pool = _Pool([self._member(work) for _ in range(self.workers)], iter(items))
+        start = partial(self._member, work)
+        pool = _Pool([start() for _ in range(self.workers)], start, iter(items))
         try:
             yield from _drive(pool, stop)
         finally:
@@ -204,12 +226,12 @@ class RayExecutor:
         actor = ray.remote(_Actor).options(
             num_cpus=self.cpus_per_worker,
             num_gpus=self.gpus_per_worker,
-            max_restarts=-1,
+            max_restarts=0,
             max_task_retries=0,
-            max_concurrency=IN_FLIGHT + 1,
+            max_concurrency=IN_FLIGHT,
         )
         handle = actor.remote(work)
-        return _Member(handle, _ready(handle))
+        return _Member(handle, handle.open.remote())
 
     def dask_scheduler(self) -> Any:
         """Dask graphs as Ray tasks."""
@@ -225,11 +247,6 @@ class RayExecutor:
 
             ray.shutdown()
             self._started = False
-
-
-def _ready(handle: Any) -> Any:
-    # Retried by Ray while the actor restarts; the items never are.
-    return handle.ready.options(max_task_retries=-1).remote()
 
 
 def _drive(pool: _Pool, stop: threading.Event) -> Iterator[Outcome]:
@@ -259,23 +276,30 @@ def _is_done(pool: _Pool) -> bool:
 
 
 def _open_members(pool: _Pool) -> None:
-    """Note the actors that have opened the work; one that cannot open it ends the run."""
+    """Note the actors that have opened the work; an error of the work itself ends the run."""
     import ray
 
-    for member in pool.members:
+    for member in list(pool.members):
         if not member.opened and ray.wait([member.ready], timeout=0)[0]:
             try:
                 ray.get(member.ready)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except ray.exceptions.RayActorError as error:
-                raise WorkerStartError(_start_failure(error)) from None
-            member.opened = True
+                _start_failed(pool, member, error)
+            else:
+                member.opened = True
+                pool.failed_starts = 0
 
 
-def _start_failure(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"a worker could not start: {lines[-1].strip() if lines else 'no message'}"
+def _start_failed(pool: _Pool, member: _Member, error: Any) -> None:
+    pool.failed_starts += not error.preempted
+    if pool.failed_starts >= MAX_ATTEMPTS:
+        raise WorkerStartError(
+            f"workers died {MAX_ATTEMPTS} times in a row while they opened model and image; "
+            "give them more memory, or fewer --workers"
+        )
+    pool.replace(member)
 
 
 def _collect(pool: _Pool, reference: Any) -> Outcome | None:
@@ -297,13 +321,11 @@ def _collect(pool: _Pool, reference: Any) -> Outcome | None:
 
 
 def _actor_died(pool: _Pool, member: _Member, item: int, error: Any) -> Outcome | None:
-    if member.opened:
-        member.opened = False
-        member.ready = _ready(member.handle)
+    pool.replace(member)
     if error.preempted:
         pool.retries.append(item)
         return None
-    if member.isolated:
+    if member.alone:
         logger.info("shard %d took its worker down", item)
         outcome = pool.blame(item, f"worker died while it alone computed shard {item}", False)
         if outcome is None:
@@ -315,11 +337,25 @@ def _actor_died(pool: _Pool, member: _Member, item: int, error: Any) -> Outcome 
     return None
 
 
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the process's answer to SIGTERM: Ray would exit where we stop at a shard border."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _private_cluster() -> None:
     """Settings of a local cluster: loopback only, a token of its own that only we can read."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if "RAY_AUTH_MODE" not in os.environ:
         folder = Path(tempfile.mkdtemp(prefix="maskmill-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         token = folder / "ray_token"
         descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

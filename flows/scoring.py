@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flows.errors import IncompleteRunError, RequestError
+from flows.executors import SerialExecutor
 from flows.prepare import Prepared, image_digest
-from flows.run import INFER, SCHEMA, Run, incomplete
+from flows.run import INFER, SCHEMA, Run, incomplete, intensity_of
 from flows.work import EvaluateWork, Truth
 from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.metrics.scores import scores
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from flows.executors import Executor
     from flows.progress import ProgressMaker
+
+SMALL_VOXELS = 2**26
 
 
 def check_truth_values(prepared: Prepared, ignore_label: int | None, executor: Executor) -> None:
@@ -42,6 +46,21 @@ def check_truth_values(prepared: Prepared, ignore_label: int | None, executor: E
         scheduler=executor.dask_scheduler(),
     )
     check_values(found, num_classes, ignore_label)
+
+
+def check_small_volume(prepared: Prepared, ignore_label: int | None) -> None:
+    """Read the voxels of a small volume for faults before any server starts.
+
+    A larger one is checked by the workers.
+
+    Raises
+    ------
+    RequestError, StorageError
+        For truth outside the classes, and for NaN and Inf voxels.
+    """
+    if math.prod(prepared.image.volumes[0].shape) <= SMALL_VOXELS:
+        check_truth_values(prepared, ignore_label, SerialExecutor())
+        intensity_of(prepared, SerialExecutor())
 
 
 def check_values(found: dict[int, int], num_classes: int, ignore_label: int | None) -> None:

@@ -33,12 +33,13 @@ from flows.errors import IncompleteRunError
 from flows.executors import WorkerStartError, describe, stop_on_signals
 from flows.jobs import SegmentJob
 from flows.pool import make_executor, threads_per_worker, worker_count
-from flows.prepare import prepare
+from flows.prepare import prepare, runs_url
 from flows.progress import Progress
 from flows.report.markdown import render_markdown, table_rows
 from flows.run import Run, open_run
 from flows.run_report import write_report
 from flows.scoring import aggregate, check_truth_values, truth_key
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
     import threading
@@ -69,12 +70,12 @@ def segment_volume(job: SegmentJob) -> dict[str, Any]:
             done = _finished(run)
             if done is not None:
                 return done
-            try:
-                with _resumable(run):
+            with _resumable(run.url, OSError, StorageError, WorkerStartError):
+                try:
                     result = _compute(run, executor, stop, seconds)
-            finally:
-                _write_timings(run, seconds)
-            return report_run(run, result, seconds)
+                finally:
+                    _write_timings(run, seconds)
+                return report_run(run, result, seconds)
     finally:
         executor.close()
 
@@ -92,14 +93,14 @@ def _compute(
 
 
 @contextmanager
-def _resumable(run: Run) -> Iterator[None]:
+def _resumable(url: str, *errors: type[Exception]) -> Iterator[None]:
     """Say how to go on when a store or a worker gives up in mid-run."""
     try:
         yield
-    except (OSError, WorkerStartError) as error:
+    except errors as error:
         raise IncompleteRunError(
             f"{describe(error)}; what is finished is recorded, run the same command to go on",
-            {"run": run.url},
+            {"run": url},
         ) from error
 
 
@@ -109,7 +110,8 @@ def plan_run(job: SegmentJob, executor: Executor) -> Run:
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     prepared = prepare(job)
     check_truth_values(prepared, job.ignore_label, executor)
-    return open_run(job, prepared, executor, f"{now}-{uuid4().hex[:8]}")
+    with _resumable(runs_url(job, prepared.container), OSError):
+        return open_run(job, prepared, executor, f"{now}-{uuid4().hex[:8]}")
 
 
 @task(name="infer", cache_policy=NO_CACHE, persist_result=False)
@@ -157,7 +159,7 @@ def report_run(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> d
 
 def _finished(run: Run) -> dict[str, Any] | None:
     """The result of a run that is published already, with the truth that is asked for."""
-    if not (run.blobs.exists("published.json") and run.blobs.exists("result.json")):
+    if not all(map(run.blobs.exists, ("published.json", "result.json", "report.html"))):
         return None
     result: dict[str, Any] = json.loads(run.blobs.read("result.json"))
     if result.get("truth") != truth_key(run):

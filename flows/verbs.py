@@ -109,9 +109,12 @@ def _plan(job: Any) -> dict[str, Any]:
 
 def _segment(job: Any) -> dict[str, Any]:
     from flows.prepare import check_segment_job, prepare
+    from flows.scoring import check_small_volume
 
     # Most errors are known from metadata alone: say so before any server starts.
-    check_segment_job(job, prepare(job))
+    prepared = prepare(job)
+    check_segment_job(job, prepared)
+    check_small_volume(prepared, job.ignore_label)
     from flows.segment import segment_volume
 
     return segment_volume(job)

@@ -9,6 +9,7 @@ above zero exactly where the network could depend on that plane.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from segmentation.receptive_field import Geometry, Walk, derive, walk_forwards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from fractions import Fraction
 
     import keras
     from numpy.typing import NDArray
@@ -102,16 +102,26 @@ def _ones(kind: Any, layer: Any, window: Sequence[int], **options: Any) -> Any:
 
 
 def _measured_halo(clone: Any, walk: Walk, axis: int, *, first_guess: int) -> int:
-    """Widen the volume until no response reaches its ends, then read the halo."""
-    stride = walk.stride[axis]
-    margin = first_guess + stride
+    """Widen the volume until no response comes near its ends, then read the halo."""
+    stride, ends = walk.stride[axis], math.ceil(_padded(walk, axis))
+    margin = -(-(first_guess + ends) // stride) * stride + stride
     while True:
         shape = _probe_shape(walk, axis, 2 * margin + stride)
         first, last = _response(clone, shape, axis, range(margin, margin + stride))
-        if first > 0 and last < shape[axis] - 1:
+        if first > ends and last < shape[axis] - 1 - ends:
             block = margin // stride
             return stride * max(block - first // stride, last // stride - block, 0)
         margin *= 2
+
+
+def _padded(walk: Walk, axis: int) -> Fraction:
+    """Voxels at the ends that hold padding in place of a response."""
+    padded = Fraction(0)
+    for step in walk.graph.steps:
+        before, after = (walk.sizes[t][axis] for t in (step.inputs[0], step.outputs[0]))
+        if step.kind.startswith("ZeroPadding"):
+            padded += (after.extra - before.extra) * before.scale
+    return padded
 
 
 def _probe_shape(walk: Walk, axis: int, extent: int) -> tuple[int, ...]:

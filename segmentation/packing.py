@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import keras
 
+    from segmentation.networks.graph import Graph
+
 DEFAULT_TILE = {"yx": 256, "zyx": 64}
 SOFTWARE = ("maskmill", "keras", "numpy")
 
@@ -49,6 +51,7 @@ def check_model(model: keras.Model, num_classes: int, axes: str) -> str:
     """
     if axes not in ("yx", "zyx"):
         raise BundleError(f"axes are {axes!r}; expected 'yx' or 'zyx'")
+    graph = _graph(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise BundleError(
             f"the network has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
@@ -62,7 +65,7 @@ def check_model(model: keras.Model, num_classes: int, axes: str) -> str:
                 f"(batch, {', '.join(axes)}, channels)"
             )
     _check_size(model, source, result)
-    head = _head(model)
+    head = _head(graph)
     _check_classes(result[-1], num_classes, head)
     return head
 
@@ -88,12 +91,15 @@ def _check_classes(outputs: int, num_classes: int, head: str) -> None:
     )
 
 
-def _head(model: keras.Model) -> str:
-    """The activation the probabilities come from."""
+def _graph(model: keras.Model) -> Graph:
     try:
-        graph = read_graph(model)
+        return read_graph(model)
     except GraphError as error:
         raise BundleError(str(error)) from error
+
+
+def _head(graph: Graph) -> str:
+    """The activation the probabilities come from."""
     last = next(step for step in reversed(graph.steps) if graph.outputs[0] in step.outputs)
     if last.kind in ("Softmax", "ops.Softmax"):
         return "softmax"
@@ -112,11 +118,15 @@ def free_size(model: keras.Model) -> keras.Model:
     """The same network for images of any size, if its layers allow it; else the model itself.
 
     A model built for one size, such as (256, 256, 1), is rebuilt where every layer is local.
+
+    Raises
+    ------
+    BundleError
+        If the model has no graph that can be read.
     """
-    shape = tuple(model.inputs[0].shape)
-    if None in shape[1:-1] and set(shape[1:-1]) == {None}:
-        return model
-    if not derive(model).exact:
+    shapes = _graph(model).input_shapes
+    shape = shapes[0]
+    if len(shapes) > 1 or set(shape[1:-1]) == {None} or not derive(model).exact:
         return model
     keras = import_keras()
     inputs = keras.Input((*(None,) * (len(shape) - 2), shape[-1]))

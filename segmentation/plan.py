@@ -231,9 +231,9 @@ def make_plan(
 ) -> ShardPlan:
     """The plan that computes fewest voxels within a memory budget.
 
-    A tile costs its voxels and a little for being one more tile. Every combination of tile extents and of cells per shard is priced; the amplification is a
-    product over axes, so that this costs milliseconds. Of the plans within 2 % of the best, the
-    one that needs least memory is taken.
+    A tile costs its voxels and a little for being one more tile. Every combination of tile
+    extents and of cells per shard is priced; the amplification is a product over axes, so that
+    this is quick. Of the plans within 2 % of the best, the one that needs least memory is taken.
 
     Parameters
     ----------

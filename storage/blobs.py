@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PARTIAL_SUFFIX = ".partial"
+PROBE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,27 @@ class Blobs:
         for path in _files_in_key_order(root / prefix):
             status = path.stat()
             yield path.relative_to(root).as_posix(), status.st_size, str(status.st_mtime_ns)
+
+    def check_writable(self) -> None:
+        """Write and remove a small object; the folder and its listing stay as they were.
+
+        Raises
+        ------
+        OSError
+            If nothing can be written here.
+        """
+        if not is_local(self.url):
+            key = f".{uuid4().hex}{PARTIAL_SUFFIX}"
+            self.write(key, b"")
+            self.delete(key)
+            return
+        folder = Path(normalize_url(self.url))
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""

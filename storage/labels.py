@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from storage.blobs import Blobs
 from storage.errors import StorageError
@@ -27,7 +28,7 @@ from storage.ome import (
     parse_labels_list,
 )
 from storage.stores import join_url
-from storage.write_grid import choose_chunks, create_array
+from storage.write_grid import checksum, choose_chunks, create_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +216,7 @@ def publish_lock(
     key = "publish.lock"
     while not folder.create(key, json.dumps({"owner": owner, "taken": time.time()}).encode()):
         holder = _read_lock(folder, key)
-        if time.time() - holder.get("taken", 0.0) > LOCK_SECONDS:
+        if time.time() - holder.get("taken", 0.0) > LOCK_SECONDS and _may_remove(folder, holder):
             folder.delete(key)
         elif time.monotonic() > deadline:
             raise StorageError(
@@ -228,6 +229,15 @@ def publish_lock(
         yield
     finally:
         folder.delete(key)
+
+
+def _may_remove(folder: Blobs, holder: dict[str, Any]) -> bool:
+    """Whether a stale lock is ours to remove: of several who find it, one is the first.
+
+    Without the mark a slow finder would remove the lock that a faster one has taken since.
+    """
+    lock = checksum(json.dumps(holder, sort_keys=True).encode())
+    return folder.create(f"publish.stale-{lock}", uuid4().hex.encode())
 
 
 def _read_lock(folder: Blobs, key: str) -> dict[str, Any]:

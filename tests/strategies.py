@@ -1,7 +1,6 @@
 """Strategies, and networks simple enough to be their own oracle, that several tests share."""
 
 import itertools
-import math
 
 import numpy as np
 from hypothesis import strategies as st
@@ -23,7 +22,7 @@ def regions(draw, shape):
 @st.composite
 def shapes(draw, *, dimensions, largest):
     """Extents that the stride divides or not, down to one voxel."""
-    return tuple(draw(st.integers(1, most)) for _, most in zip(range(dimensions), largest))  # noqa: B905
+    return tuple(draw(st.integers(1, most)) for most in largest[:dimensions])
 
 
 @st.composite
@@ -141,8 +140,3 @@ def voxels_of(region):
 def random_volume(shape, seed, dtype="uint16"):
     """Seeded integers from 1 to 9: nothing is zero, so that what is left out is missed."""
     return np.random.default_rng(seed).integers(1, 10, shape).astype(dtype)
-
-
-def volume_of(box):
-    """Number of voxels of a shape."""
-    return math.prod(box)

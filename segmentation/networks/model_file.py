@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 UNSAFE = frozenset(
     {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
 )
+SHARED_MARK = "shared_object_id"
 FIXED_DATE = "1980-01-01@00:00:00"
 
 
@@ -52,12 +53,11 @@ def write_model(model: keras.Model, path: Path) -> None:
 
     The optimizer and the time of saving are left out.
     """
-    if model.compiled:
-        model = _uncompiled(model)
+    plain = _uncompiled(model)
     draft = path.with_name(path.stem + ".draft.keras")
     try:
         with reading_weights():
-            model.save(draft)
+            plain.save(draft)
         with zipfile.ZipFile(draft) as source, zipfile.ZipFile(path, "w") as target:
             for name in sorted(source.namelist()):
                 target.writestr(zipfile.ZipInfo(name), _timeless(name, source.read(name)))
@@ -73,9 +73,26 @@ def _uncompiled(model: Any) -> Any:
 
 
 def _timeless(name: str, data: bytes) -> bytes:
-    if name != "metadata.json":
-        return data
-    return json.dumps(json.loads(data) | {"date_saved": FIXED_DATE}).encode()
+    """A member of the archive without the clock and the addresses in it."""
+    if name == "metadata.json":
+        return json.dumps(json.loads(data) | {"date_saved": FIXED_DATE}).encode()
+    if name == "config.json":
+        return json.dumps(_renumbered(json.loads(data), {})).encode()
+    return data
+
+
+def _renumbered(node: Any, numbers: dict[int, int]) -> Any:
+    """Marks of shared objects, which are memory addresses, counted from 0 instead."""
+    if isinstance(node, list):
+        return [_renumbered(value, numbers) for value in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: numbers.setdefault(value, len(numbers))
+        if key == SHARED_MARK
+        else _renumbered(value, numbers)
+        for key, value in node.items()
+    }
 
 
 def _description(path: Path) -> Any:

@@ -64,9 +64,9 @@ class TrainSettings:
     batch_size: int = 4
     steps: int = 3000
     steps_per_epoch: int = 100
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-4
-    class_share: float = 0.5
+    class_share: float = 0.7
     ignore_label: int | None = None
     seed: int = 0
     seconds: float | None = None

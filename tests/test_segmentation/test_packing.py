@@ -84,6 +84,12 @@ def test_a_local_network_of_fixed_size_is_freed():
     assert free_size(freed) is freed
 
 
+def test_models_without_a_graph_and_of_several_inputs_are_left_to_the_check():
+    with pytest.raises(BundleError, match="a Sequential whose graph cannot be read"):
+        free_size(keras.Sequential([layers.Conv2D(2, 3)]))
+    assert len(free_size(two_inputs()).inputs) == 2
+
+
 def test_card_of_an_exact_network():
     model = build_unet("yx", channels=1, num_classes=3, width=4, depth=2)
     card = make_card(

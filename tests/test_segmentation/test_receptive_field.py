@@ -230,7 +230,7 @@ def assert_halo_is_smallest(model):
 
 
 @given(unets(max_depth=2, axes=["yx"]))
-@settings(max_examples=5, **SLOW_TO_BUILD)
+@settings(max_examples=3, **SLOW_TO_BUILD)
 def test_the_halo_is_enough_and_one_stride_less_is_not(options):
     assert_halo_is_smallest(build_unet(**options))
 

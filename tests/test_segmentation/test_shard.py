@@ -55,7 +55,7 @@ def block_cases(draw):
     return network, plan, random_volume((*shape, network.channels), draw(st.integers(0, 99)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(block_cases())
 def test_any_tiling_of_any_region_equals_the_untiled_network(case):
     network, plan, volume = case
@@ -141,7 +141,7 @@ def noise(shape, seed):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_tiled_equals_untiled(name, data):
     network(name)  # not inside a strategy: Keras draws from `random`
@@ -177,7 +177,7 @@ def test_the_networks_look_around(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_planned_equals_untiled(name, data):
     """The same through `make_plan`, whatever tile and shards a budget leads to."""
@@ -304,7 +304,6 @@ def test_padding_with_zeros_fails(name, axis, monkeypatch):
 # ----------------------------------------------------------------------------------- identity
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_identity_returns_the_voxels_bit_for_bit(data):
     dimensions = data.draw(st.integers(2, 3))
@@ -344,7 +343,7 @@ class TileMean:
         return probabilities.argmax(-1).astype(np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_blended_equals_a_naive_blend(data):
     shape = data.draw(shapes(dimensions=2, largest=(24, 24)))

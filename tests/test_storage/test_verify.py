@@ -56,9 +56,7 @@ def test_missing_truncated_and_flipped_objects_are_found(tmp_path, records):
     ]
 
 
-@settings(
-    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_flipped_bit_is_found(tmp_path, records, data):
     item = data.draw(st.integers(0, 7))

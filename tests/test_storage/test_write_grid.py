@@ -75,7 +75,7 @@ def test_two_writers_by_name():
     grid = WriteGrid((8, 8), (4, 4))
     with pytest.raises(
         StorageError,
-        match=r"cell \(0, 1\) would be written by shards 0 and 2; cut shards in multiples .*\(4, 4\)",
+        match=r"cell \(0, 1\) would be written by shards 0 and 2; cut shards .*\(4, 4\)",
     ):
         check_one_writer(grid, [((0, 0), (4, 6)), ((4, 0), (8, 8)), ((0, 6), (4, 8))])
 

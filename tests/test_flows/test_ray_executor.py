@@ -1,0 +1,128 @@
+import os
+import signal
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from flows.executors import MAX_ATTEMPTS, Outcome, SerialExecutor, WorkerStartError
+from flows.ray_executor import IN_FLIGHT
+from storage.graphs import compute_each
+from tests.test_flows.works import Gate, Modules, Squares, Unopenable, after, noted, pids
+
+WORKERS = 2
+
+
+def run(executor, work, items, stop=None):
+    return {o.item: o for o in executor.map(work, items, stop or threading.Event())}
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_ray_gives_what_the_serial_executor_gives(ray_executor, tmp_path):
+    ours, theirs = tmp_path / "ray", tmp_path / "serial"
+    ours.mkdir()
+    theirs.mkdir()
+    found = run(ray_executor, Squares(str(ours), failing=(4,), flaky=(2,)), range(12))
+    expected = SerialExecutor().map(
+        Squares(str(theirs), failing=(4,), flaky=(2,)), range(12), threading.Event()
+    )
+    assert found == {o.item: o for o in expected}
+    assert found[4].error == "ValueError: item 4 is not to be squared"
+    assert 1 <= len(pids(ours, "open")) <= WORKERS
+    assert os.getpid() not in pids(ours, "item-0")
+
+
+def test_a_full_disk_stops_the_map(ray_executor, tmp_path):
+    stop = threading.Event()
+    found = run(ray_executor, Squares(str(tmp_path), full_disk=(0,)), range(1000), stop)
+    assert found[0].fatal
+    assert found[0].attempts == 1
+    assert len(found) <= 2 * WORKERS * IN_FLIGHT
+
+
+def test_few_items_are_in_flight_and_a_stop_waits_for_those_only(ray_executor, tmp_path):
+    drawn = []
+    items = (drawn.append(i) or i for i in range(10**9))
+    stop = threading.Event()
+    most = WORKERS * IN_FLIGHT
+    opener = after(
+        lambda: noted(str(tmp_path), "item-") == most,
+        lambda: (stop.set(), (tmp_path / "gate").touch()),
+    )
+    found = run(ray_executor, Gate(str(tmp_path)), items, stop)
+    opener.join()
+    assert sorted(found) == drawn == list(range(most))
+
+
+def test_an_item_that_kills_its_worker_is_quarantined_and_nobody_else_is_blamed(
+    ray_executor, tmp_path
+):
+    items = range(8)
+    found = run(ray_executor, Squares(str(tmp_path), deadly=(1,), seconds=0.2), items)
+    assert found.pop(1) == Outcome(
+        1, error="worker died while it alone computed shard 1", attempts=MAX_ATTEMPTS
+    )
+    assert found == {i: Outcome(i, i * i) for i in items if i != 1}
+    # Once among others, then alone until its attempts are used up.
+    assert len(pids(tmp_path, "item-1")) == 1 + MAX_ATTEMPTS
+
+
+def test_a_worker_that_is_killed_while_it_waits_for_its_turn_alone_blames_nobody(
+    one_ray_worker, tmp_path
+):
+    """Two deaths in a row: the second meets items that are not yet alone."""
+    found = run(one_ray_worker, Squares(str(tmp_path), deadly=(0, 1), seconds=0.2), range(6))
+    assert {i for i, o in found.items() if o.error} == {0, 1}
+    assert all(found[i] == Outcome(i, i * i) for i in range(2, 6))
+
+
+def test_a_killed_worker_is_replaced(ray_executor, tmp_path):
+    folder = str(tmp_path)
+
+    def strike():
+        kill(pids(folder, "item-0")[0])
+        (tmp_path / "gate").touch()
+
+    killer = after(lambda: noted(folder, "item-") == WORKERS * IN_FLIGHT, strike)
+    found = run(ray_executor, Gate(folder), range(12))
+    killer.join()
+    assert found == {i: Outcome(i, i) for i in range(12)}
+    starts = Counter(len(pids(folder, f"item-{i}")) for i in range(12))
+    # Only what the dead worker had in flight was started twice.
+    assert starts == {1: 12 - IN_FLIGHT, 2: IN_FLIGHT}
+
+
+def test_work_that_cannot_be_opened_ends_the_map_with_its_error(ray_executor):
+    with pytest.raises(FileNotFoundError, match="there is no such model"):
+        run(ray_executor, Unopenable(), range(3))
+
+
+def test_workers_that_die_while_they_open_the_work_end_the_map(ray_executor):
+    with pytest.raises(WorkerStartError, match="died 3 times in a row while they opened"):
+        run(ray_executor, Unopenable(deadly=True), range(3))
+
+
+def test_dask_graphs_run_on_the_cluster(ray_executor):
+    found = list(
+        compute_each(add, [(i, 1) for i in range(5)], scheduler=ray_executor.dask_scheduler())
+    )
+    assert [total for total, _ in found] == [1, 2, 3, 4, 5]
+    assert os.getpid() not in {pid for _, pid in found}
+
+
+def add(first, second):
+    return int(np.add(first, second)), os.getpid()
+
+
+def test_signals_are_left_to_the_process(ray_executor):
+    """Ray would exit at SIGTERM, where a run stops at a shard border."""
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_workers_load_no_framework_the_work_does_not_need(one_ray_worker):
+    found = run(one_ray_worker, Modules(("tensorflow", "keras", "prefect")), [0])
+    assert found[0].result == []
