@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flows.errors import RequestError, VerificationError
 from flows.prepare import runs_url
 from storage.blobs import Blobs
-from storage.labels import LABELS, listed
+from storage.label_names import LABELS
+from storage.labels import listed
 from storage.manifest import RunManifest, stage_names
 from storage.ome import parse_label_classes
 from storage.stores import is_local, join_url, normalize_url

@@ -17,12 +17,14 @@ import numpy as np
 from flows.errors import RequestError
 from flows.work import IDENTITY
 from segmentation.bundle import Card, bundle_digest, load_card
-from segmentation.plan import Needs, ShardPlan, make_plan
+from segmentation.plan import ShardPlan
+from segmentation.planner import Needs, make_plan
 from segmentation.region import Region, parse_region
 from segmentation.tiling import BLEND_SIGMA, PADDING_RULE
 from storage.blobs import Blobs, fetch_folder
 from storage.errors import StorageError
-from storage.labels import METADATA, LabelLayout, check_name, label_layout, label_url
+from storage.label_names import METADATA, check_name, label_url
+from storage.labels import LabelLayout, label_layout
 from storage.ome import LabelClass
 from storage.stores import join_url, normalize_url
 from storage.units import convert_length

@@ -16,7 +16,8 @@ from segmentation.normalize import IntensityTransform
 from segmentation.plan import ShardPlan
 from storage.blobs import Blobs
 from storage.intensity import percentiles
-from storage.labels import METADATA, group_document, label_url, stage
+from storage.label_names import METADATA, label_url
+from storage.labels import group_document, stage
 from storage.manifest import RecordWriter, RunManifest
 from storage.ome import Axis, ImageMetadata, Level, image_attributes
 from storage.stores import join_url

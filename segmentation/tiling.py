@@ -227,7 +227,8 @@ def blend_weights(spec: TileSpec) -> np.ndarray:
             weights, np.exp(-0.5 * (offset / max(tile * BLEND_SIGMA, 0.5)) ** 2)
         )
     floor = float(weights.max()) * 1e-4
-    return np.maximum(weights, floor).astype(np.float32)
+    weights = np.maximum(weights, floor)
+    return weights.astype(np.float32)
 
 
 def cut_tile(block: np.ndarray, origin: Sequence[int], tile: Region) -> np.ndarray:

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 from storage.blobs import Blobs
 from storage.errors import StorageError
 from storage.label_import import check_label_shape, import_classes, label_dtype, scan_labels
-from storage.labels import (
-    METADATA,
-    check_name,
-    group_document,
-    is_version_of,
-    label_url,
-    listed,
-    publish,
-)
+from storage.label_names import METADATA, check_name, is_version_of, label_url
+from storage.labels import group_document, listed, publish
 from storage.levels import SLAB_BYTES, LevelPlan, is_sections, plan_levels
 from storage.ome import (
     ImageMetadata,

@@ -11,7 +11,6 @@ lists, so a version is invisible until that one small file is replaced. ::
 from __future__ import annotations
 
 import json
-import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from uuid import uuid4
 
 from storage.blobs import Blobs
 from storage.errors import StorageError
+from storage.label_names import LABELS, METADATA, is_version_of, label_url
 from storage.ome import (
     LabelClass,
     label_attributes,
@@ -35,32 +35,8 @@ if TYPE_CHECKING:
 
     from storage.volume import Image
 
-LABELS = "labels"
-METADATA = "zarr.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOCK_SECONDS = 60.0
 LOCK_WAIT_SECONDS = 120.0
-
-
-def check_name(name: str) -> str:
-    """A label name as given.
-
-    Raises
-    ------
-    StorageError
-        If it is not letters, digits, ``.``, ``_`` and ``-``, beginning with a letter or digit.
-    """
-    if not _NAME.fullmatch(name) or ".." in name:
-        raise StorageError(
-            f"label name {name!r} is not usable; use up to 64 letters, digits, '.', '_' or '-', "
-            "beginning with a letter or digit, without '..' or '/'"
-        )
-    return name
-
-
-def label_url(container_url: str, directory: str) -> str:
-    """URL of a label's multiscale group."""
-    return join_url(container_url, LABELS, directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +131,17 @@ def group_document(attributes: dict[str, Any]) -> bytes:
 
 def listed(container_url: str) -> tuple[str, ...]:
     """Folders of the published labels; none where nothing was published."""
+    return parse_labels_list(_labels_group(container_url))
+
+
+def _labels_group(container_url: str) -> dict[str, Any]:
+    """Attributes of the group that lists the labels; none if there is no such group yet."""
     try:
         document = json.loads(Blobs(join_url(container_url, LABELS)).read(METADATA))
     except FileNotFoundError:
-        return ()
-    return parse_labels_list(document.get("attributes", {}))
-
-
-def is_version_of(directory: str, name: str) -> bool:
-    """Whether a folder under ``labels/`` is a version of NAME (``NAME`` or ``NAME-KEY[-n]``)."""
-    return directory == name or bool(
-        re.fullmatch(re.escape(name) + r"-[0-9a-f]{8}(-\d+)?", directory)
-    )
+        return {}
+    attributes: dict[str, Any] = document.get("attributes", {})
+    return attributes
 
 
 def publish(
@@ -195,9 +170,11 @@ def publish(
         before = listed(container_url)
         replaced = [d for d in before if is_version_of(d, name) and d != directory]
         kept = [d for d in before if d not in replaced and d != directory]
-        if not Blobs(container_url).exists(METADATA) and not Blobs(container_url).exists(".zgroup"):
-            Blobs(container_url).write(METADATA, group_document({}))
-        container.write(METADATA, group_document(labels_attributes((*kept, directory))))
+        root = Blobs(container_url)
+        if not root.exists(METADATA) and not root.exists(".zgroup"):
+            root.write(METADATA, group_document({}))
+        attributes = _labels_group(container_url) | labels_attributes((*kept, directory))
+        container.write(METADATA, group_document(attributes))
     return replaced
 
 

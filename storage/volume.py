@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from storage.errors import StorageError
-from storage.labels import LABELS, check_name, label_url
+from storage.label_names import LABELS, check_name, label_url
 from storage.ome import ImageMetadata, Level, parse_image, parse_labels_list
 from storage.stores import is_local, join_url, normalize_url, open_store
 

@@ -1,4 +1,4 @@
-"""What several tests of the flows share: one Ray cluster, tiny images, a tiny bundle."""
+"""What several tests of the flows share: one Ray cluster, small cells, a tiny bundle."""
 
 from dataclasses import replace
 
@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from flows.ray_executor import RayExecutor
+from segmentation.bundle import ClassInfo, save_bundle
+from tests.test_flows.runs import make_image, make_truth, small_cells
+
+CLASSES = ("background", "membrane", "synapse")
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +25,34 @@ def ray_executor():
 def one_ray_worker(ray_executor):
     """One worker on the same cluster."""
     return replace(ray_executor, workers=1)
+
+
+@pytest.fixture
+def many_cells():
+    """Small cells, levels and budgets for one test."""
+    with small_cells():
+        yield
+
+
+@pytest.fixture
+def tiny_image(tmp_path, many_cells):
+    """An image of 3 × 3 × 2 cells with a truth that differs from it in places; its URL."""
+    voxels = np.random.default_rng(3).integers(0, 3, (40, 44, 30), np.uint8)
+    truth = np.where(voxels == 2, 1, voxels)
+    image = make_image(tmp_path, voxels, "zyx")
+    make_truth(image, truth, "zyx", classes=CLASSES)
+    return image
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory):
+    """A 2D U-Net of stride 4 with random weights and three classes; its folder."""
+    from segmentation.networks.unet import build_unet
+    from segmentation.packing import make_card
+
+    folder = tmp_path_factory.mktemp("bundle")
+    model = build_unet("yx", channels=1, num_classes=3, width=4, depth=2, seed=1)
+    classes = [ClassInfo(i, name, (40 * i, 90, 160, 255)) for i, name in enumerate(CLASSES)]
+    intensity = {"rule": "percentiles", "low": 1.0, "high": 99.0}
+    save_bundle(folder, model, make_card(model, classes, axes="yx", intensity=intensity))
+    return str(folder)

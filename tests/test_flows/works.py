@@ -4,10 +4,12 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from flows.executors import Outcome, SerialExecutor, Work
 
 DEADLINE_SECONDS = 240.0
 
@@ -78,6 +80,19 @@ class Modules:
         import sys
 
         return lambda _item: [name for name in self.names if name in sys.modules]
+
+
+@dataclass(frozen=True)
+class StopAfter(SerialExecutor):
+    """A serial executor in which Ctrl-C comes after some items."""
+
+    items: int = 0
+
+    def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
+        for number, outcome in enumerate(SerialExecutor().map(work, items, stop), start=1):
+            if number == self.items:
+                stop.set()
+            yield outcome
 
 
 def note(folder: str, name: str) -> int:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segmentation.plan import IN_FLIGHT, MEBIBYTE, Needs, ShardPlan, make_plan, trivial_plan
+from segmentation.plan import ShardPlan, trivial_plan
+from segmentation.planner import IN_FLIGHT, MEBIBYTE, Needs, make_plan
 from segmentation.region import Region
 from segmentation.tiling import TileSpec, tiles_of
 from tests.strategies import plans, regions, shapes

@@ -15,7 +15,8 @@ from segmentation.linear_clone import linear_clone
 from segmentation.networks.graph import read_graph
 from segmentation.networks.unet import build_unet
 from segmentation.normalize import IntensityTransform
-from segmentation.plan import Needs, ShardPlan, make_plan
+from segmentation.plan import ShardPlan
+from segmentation.planner import Needs, make_plan
 from segmentation.predictor import IdentityPredictor, NetworkPredictor
 from segmentation.receptive_field import derive
 from segmentation.region import Region

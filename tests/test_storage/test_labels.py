@@ -8,12 +8,10 @@ import zarr
 from storage import labels
 from storage.blobs import Blobs
 from storage.errors import StorageError
+from storage.label_names import check_name, is_version_of, label_url
 from storage.labels import (
-    check_name,
     group_document,
-    is_version_of,
     label_layout,
-    label_url,
     listed,
     publish,
     publish_lock,
@@ -308,3 +306,12 @@ def test_a_stale_lock_has_one_successor(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert most_inside == [1, 1]
+
+
+def test_other_attributes_of_the_labels_group_stay(tmp_path):
+    group = Blobs(str(tmp_path / "image.zarr" / "labels"))
+    group.write("zarr.json", group_document({"mine": 1, **labels.labels_attributes(["old"])}))
+    publish(str(tmp_path / "image.zarr"), "new", "new", lock_url=str(tmp_path / "l"), owner="me")
+    attributes = json.loads(group.read("zarr.json"))["attributes"]
+    assert attributes["mine"] == 1
+    assert attributes["ome"]["labels"] == ["old", "new"]
