@@ -1,6 +1,6 @@
 """The README's picture: one unseen section of the demo's synthetic stack with truth and masks.
 
-    python -m benchmarks.picture maskmill-demo docs/images/demo.png
+Run ``python -m benchmarks.picture demo-output docs/images/demo.png`` after ``make demo``.
 """
 
 from __future__ import annotations

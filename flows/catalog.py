@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
+from flows.new_bundle import new_bundle
 from segmentation.region import Region, parse_region
 from storage.ome import LabelClass, parse_label_classes
 from storage.stores import is_local, normalize_url
 from storage.volume import Image, open_image, open_label
+
+if TYPE_CHECKING:
+    from flows.jobs import TrainJob
 
 SPLITS = ("train", "validation", "test")
 FIELDS = ("image", "label", "group", "region", "split")
@@ -67,13 +71,17 @@ def read_catalog(path: str) -> tuple[Entry, ...]:
 
 def _entry(folder: Path, number: int, fields: Any) -> Entry:
     if not isinstance(fields, dict) or not {"image", "label"} <= fields.keys() <= set(FIELDS):
+        given = sorted(map(str, fields)) if isinstance(fields, dict) else fields
         raise RequestError(
-            f"volume {number} of the catalog has the fields {sorted(fields)}; "
+            f"volume {number} of the catalog has the fields {given!r}; "
             f"expected image, label and perhaps {', '.join(FIELDS[2:])}"
         )
     split = fields.get("split")
     if split not in SPLITS:
-        raise RequestError(f"volume {number} has the split {split!r}; expected one of {SPLITS}")
+        raise RequestError(
+            f"volume {number} of the catalog has the split {split!r}; "
+            f"expected one of {', '.join(SPLITS)}"
+        )
     url = str(fields["image"])
     image = open_image(str(folder / url) if is_local(url) and "://" not in url else url)
     label = open_label(image.url, str(fields["label"]))
@@ -82,10 +90,11 @@ def _entry(folder: Path, number: int, fields: Any) -> Entry:
     truth = label.volumes[0]
     if truth.shape != shape:
         raise RequestError(
-            f"volume {number}: label {fields['label']!r} has the shape {truth.shape} and the "
-            f"image {shape}; import the label of this image"
+            f"volume {number} of the catalog: label {fields['label']!r} has the shape "
+            f"{truth.shape} and the image {shape}; import the label of this image"
         )
-    region = parse_region(fields.get("region"), truth.axes, truth.shape)
+    text = fields.get("region")
+    region = parse_region(text if text is None else str(text), truth.axes, truth.shape)
     return Entry(image, label, region, str(fields.get("group", image.url)), split)
 
 
@@ -120,3 +129,39 @@ def catalog_classes(entries: tuple[Entry, ...]) -> tuple[LabelClass, ...]:
             f"the labels have the classes {[c.value for c in classes]}; expected 0, 1, 2, …"
         )
     return classes
+
+
+def checked_entries(job: TrainJob) -> tuple[Entry, ...]:
+    """Entries of the job's catalog.
+
+    Raises
+    ------
+    RequestError
+        If there is nothing to train or to validate on, the volumes do not fit the network or
+        each other, or the bundle has no place.
+    """
+    new_bundle(job.out)
+    entries = read_catalog(job.catalog)
+    for entry in entries:
+        axes = entry.label.volumes[0].axes
+        if axes not in ("yx", "zyx") or not axes.endswith(job.axes):
+            raise RequestError(
+                f"{entry.image.url} has the axes {axes} without channels; a network of the axes "
+                f"{job.axes} learns from {'yx and zyx' if job.axes == 'yx' else 'zyx'}"
+            )
+    if job.crop is not None and len(job.crop) != len(job.axes):
+        raise RequestError(f"--crop {job.crop} does not give one extent for each of {job.axes}")
+    for split in ("train", "validation"):
+        if not any(entry.split == split for entry in entries):
+            raise RequestError(f"the catalog has no volume with split: {split}; name at least one")
+    channels = {channel_count(entry) for entry in entries}
+    if len(channels) > 1:
+        raise RequestError(f"the volumes have {sorted(channels)} channels; expected one number")
+    catalog_classes(entries)
+    return entries
+
+
+def channel_count(entry: Entry) -> int:
+    """Channels of an entry's image."""
+    base = entry.image.volumes[0]
+    return base.shape[base.axes.index("c")] if "c" in base.axes else 1

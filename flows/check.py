@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError, VerificationError
 from flows.prepare import runs_url
+from flows.run import DAMAGE, SCHEMA
 from storage.blobs import Blobs
-from storage.label_names import LABELS
+from storage.label_names import LABELS, is_version_of, label_url
 from storage.labels import listed
 from storage.manifest import RunManifest, stage_names
 from storage.ome import parse_label_classes
@@ -39,10 +40,8 @@ def verify_labels(job: VerifyJob) -> dict[str, Any]:
     VerificationError
         With the objects that are missing or changed, and the shards without a record.
     """
-    image = open_image(job.image)
-    label = open_label(image.url, job.labels)
-    directory = label.url.rsplit("/", 1)[-1]
-    run = Blobs(join_url(runs_url(job, image.url), directory))
+    container, directory = _version(job)
+    run = Blobs(join_url(runs_url(job, container), directory))
     if not run.exists("run.json"):
         raise RequestError(
             f"{directory} has no run records at {run.url}; give --runs URL, or it was imported "
@@ -50,8 +49,9 @@ def verify_labels(job: VerifyJob) -> dict[str, Any]:
         )
     document = json.loads(run.read("run.json"))
     manifest = RunManifest(run, document["digest"])
-    counts, problems = _compare(label.url, manifest, document)
+    counts, problems = _compare(label_url(container, directory), manifest, document)
     if problems:
+        _note_damage(run, problems)
         shown = "\n  ".join(problems[:PROBLEMS_SHOWN])
         more = (
             f"\n  and {len(problems) - PROBLEMS_SHOWN} more"
@@ -61,9 +61,34 @@ def verify_labels(job: VerifyJob) -> dict[str, Any]:
         raise VerificationError(
             f"{len(problems)} of {sum(counts.values())} stored objects of {directory} are not "
             f"what was recorded:\n  {shown}{more}\n"
-            "run the same segment command to make them anew"
+            "run the same segment command: it makes anew what is missing or changed"
         )
+    run.delete(DAMAGE)
     return {"labels": directory, "objects": counts, "problems": 0}
+
+
+def _note_damage(run: Blobs, problems: list[str]) -> None:
+    """Let the same job know that the run is not finished any more."""
+    try:
+        run.write(DAMAGE, json.dumps({"schema": SCHEMA, "problems": problems}).encode())
+    except OSError:
+        # A check may be made by somebody who may only read; what was found is told anyway.
+        return
+
+
+def _version(job: VerifyJob) -> tuple[str, str]:
+    """Where ``labels/`` is and the folder in it; a mask whose metadata is damaged counts too."""
+    if f"/{LABELS}/" in job.labels:
+        container, _, directory = normalize_url(job.labels).rpartition(f"/{LABELS}/")
+        return container, directory
+    container = normalize_url(job.image)
+    for directory in listed(container):
+        if is_version_of(directory, job.labels):
+            return container, directory
+    if Blobs(runs_url(job, container)).exists(f"{job.labels}/run.json"):
+        return container, job.labels
+    label = open_label(open_image(container).url, job.labels)
+    return container, label.url.rsplit("/", 1)[-1]
 
 
 def _compare(

@@ -36,6 +36,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+ENVIRONMENT = {
+    # Prefect gives its own server 20 seconds to start; a busy machine needs more.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -44,7 +48,6 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-
 
 # Typer's own base of every error in arguments, under a name that is public.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -55,7 +58,7 @@ def main() -> None:
     """Entry point of the command; alone it shows its help."""
     arguments = sys.argv[1:] or ["--help"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name=app.info.name, standalone_mode=False)
     except USAGE_ERROR as error:
         _report(RequestError(_usage(error)), as_json="--json" in arguments)
         code = EXIT_REQUEST
@@ -79,9 +82,8 @@ def run_verb(
 
     Expected errors are one message on stderr; ``--debug`` shows their traceback.
     """
-    for key, value in QUIET.items():
-        if not extra["debug"]:
-            os.environ.setdefault(key, value)
+    for key, value in (ENVIRONMENT | ({} if extra["debug"] else QUIET)).items():
+        os.environ.setdefault(key, value)
     logging.basicConfig(level=logging.DEBUG if extra["debug"] else logging.CRITICAL)
     try:
         with _own_stdout(debug=extra["debug"]):
@@ -136,6 +138,8 @@ def _describe(error: Exception) -> str:
     place = error.filename or "the place to write to"
     if error.errno in NO_SPACE:
         return f"{place}: {error.strerror}; free some space and run the same command again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{place}: {error.strerror}; choose a place that this user may write to"
     return f"{place}: {error.strerror}"
 
 

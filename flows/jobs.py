@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -27,7 +28,7 @@ def parse_bytes(value: object) -> object:
     match = _SIZE.fullmatch(value)
     if match is None:
         raise ValueError(f"{value!r} is not a size; write 8GiB, 500MB or a number of bytes")
-    return int(float(match[1]) * _UNITS[(match[2] or "B").upper()])
+    return int(Decimal(match[1]) * _UNITS[(match[2] or "B").upper()])
 
 
 def _split(value: object) -> object:

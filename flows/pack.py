@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
+from flows.new_bundle import new_bundle
 from segmentation.bundle import ClassInfo, bundle_digest, save_bundle
 from storage.ome import default_color
 from storage.units import require_length_unit
@@ -20,10 +21,9 @@ def pack_model(job: PackJob) -> dict[str, Any]:
     Raises
     ------
     RequestError, BundleError
-        If the model cannot become a bundle, or the folder is one already.
+        If the model cannot become a bundle, or the folder cannot hold it.
     """
-    if Path(job.bundle, "card.json").exists():
-        raise RequestError(f"{job.bundle} is a bundle already; choose another folder")
+    folder = new_bundle(job.bundle)
     if not Path(job.model).is_file():
         raise RequestError(f"{job.model} is not a file; expected a .keras or .h5 model")
     if (job.voxel_size is None) != (job.unit is None):
@@ -42,10 +42,10 @@ def pack_model(job: PackJob) -> dict[str, Any]:
         unit=require_length_unit(job.unit) if job.unit else None,
         training={"packed": Path(job.model).name},
     )
-    save_bundle(job.bundle, model, card)
+    save_bundle(folder, model, card)
     return {
-        "bundle": str(Path(job.bundle).absolute()),
-        "digest": bundle_digest(job.bundle),
+        "bundle": str(folder),
+        "digest": bundle_digest(folder),
         "axes": axes,
         "channels": card.channels,
         "head": card.head,

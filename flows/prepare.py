@@ -17,7 +17,6 @@ import numpy as np
 from flows.errors import RequestError
 from flows.work import IDENTITY
 from segmentation.bundle import Card, bundle_digest, load_card
-from segmentation.plan import ShardPlan
 from segmentation.planner import Needs, make_plan
 from segmentation.region import Region, parse_region
 from segmentation.tiling import BLEND_SIGMA, PADDING_RULE
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flows.jobs import PlanJob, SegmentJob
+    from segmentation.plan import ShardPlan
 
 MEBIBYTE = 2**20
 # Resident memory of a worker before its first shard; tests/test_flows/test_memory.py holds it.

@@ -190,13 +190,15 @@ class RayExecutor:
         # Ray reads its settings when it is imported.
         for key, value in {**KEEPALIVE, **QUIET}.items():
             os.environ.setdefault(key, value)
-        if self.address is None:
+        # "local", as Ray would join a cluster that somebody else has started on this machine.
+        address = self.address or os.environ.get("RAY_ADDRESS") or "local"
+        if address == "local":
             _private_cluster()
         import ray
 
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if not ray.is_initialized():
-            if self.address is None:
+            if address == "local":
                 total = max(self.workers * self.cpus_per_worker, 1)
                 options |= {
                     "include_dashboard": False,
@@ -204,7 +206,7 @@ class RayExecutor:
                     "object_store_memory": 128 * 2**20,
                 }
             with _own_signals():
-                ray.init(self.address, **options)
+                ray.init(address, **options)
             self._started = True
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:

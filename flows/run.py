@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 INFER = "infer"
 METADATA_STAGE = "metadata"
+PUBLISHED = "published.json"
+# Written by a verification that found faults: the run is then not finished, the same job mends it.
+DAMAGE = "damage.json"
 PACKAGES = ("maskmill", "keras", "ray", "prefect", "dask", "zarr", "numpy")
 FAILURES_SHOWN = 3
 
@@ -123,9 +126,14 @@ def _directory(job: SegmentJob, prepared: Prepared, folder: str) -> str:
     if not job.force:
         return base
     number = 2
-    while Blobs(join_url(folder, f"{base}-{number}")).exists("published.json"):
+    while is_finished(Blobs(join_url(folder, f"{base}-{number}"))):
         number += 1
     return f"{base}-{number}"
+
+
+def is_finished(run: Blobs) -> bool:
+    """Whether a run was published and no verification has found it damaged since."""
+    return run.exists(PUBLISHED) and not run.exists(DAMAGE)
 
 
 def _saved(blobs: Blobs, digest: str) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ from flows.pool import make_executor, threads_per_worker, worker_count
 from flows.prepare import prepare, runs_url
 from flows.progress import Progress
 from flows.report.markdown import render_markdown, table_rows
-from flows.run import Run, open_run
+from flows.run import Run, is_finished, open_run
 from flows.run_report import write_report
 from flows.scoring import aggregate, check_truth_values, truth_key
 from storage.errors import StorageError
@@ -159,7 +159,7 @@ def report_run(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> d
 
 def _finished(run: Run) -> dict[str, Any] | None:
     """The result of a run that is published already, with the truth that is asked for."""
-    if not all(map(run.blobs.exists, ("published.json", "result.json", "report.html"))):
+    if not (is_finished(run.blobs) and all(map(run.blobs.exists, ("result.json", "report.html")))):
         return None
     result: dict[str, Any] = json.loads(run.blobs.read("result.json"))
     if result.get("truth") != truth_key(run):

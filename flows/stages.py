@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flows.errors import VerificationError
-from flows.run import INFER, METADATA_STAGE, SCHEMA, Run, incomplete
+from flows.run import DAMAGE, INFER, METADATA_STAGE, PUBLISHED, SCHEMA, Run, incomplete
 from flows.scoring import run_truth, truth_key
 from flows.work import PROBABILITIES, SegmentWork
 from storage.labels import listed, publish
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from flows.progress import ProgressMaker
 
 FAILURES_SHOWN = 3
+
+logger = getLogger(__name__)
 
 
 def segment_work(run: Run, threads: int | None) -> SegmentWork:
@@ -120,8 +123,20 @@ def _write_failure(run: Run, item: int, error: str, attempts: int) -> None:
         return
 
 
-def build_pyramid(run: Run, executor: Executor, *, redo: bool = False) -> None:
-    """Fill the coarser levels by mode, one task a cell, skipping recorded cells."""
+def build_pyramid(run: Run, executor: Executor) -> None:
+    """Fill the coarser levels by mode, as far as the finest one can be read.
+
+    A torn cell is not this stage's to judge: `verify` finds it, redoes it, and builds the levels
+    that were left.
+    """
+    try:
+        _build_levels(run, executor)
+    except (ValueError, RuntimeError) as error:
+        logger.info("the levels are left to the verification: %s", error)
+
+
+def _build_levels(run: Run, executor: Executor, *, redo: bool = False) -> None:
+    """One task a cell, skipping recorded cells."""
     volumes = run.prepared.image.volumes
     for finer, volume, shape, cell in zip(
         volumes,
@@ -228,14 +243,16 @@ def verify(
     """
     problems = find_problems(run, executor)
     if not problems:
+        run.blobs.delete(DAMAGE)
         return 0
     shards = frozenset(p.item for p in problems.get(INFER, ()))
     if shards:
         infer(run, executor, stop, progress, threads=threads, redo=shards)
-    build_pyramid(run, executor, redo=True)
+    _build_levels(run, executor, redo=True)
     left = find_problems(run, executor)
     if left:
         raise VerificationError(problem_message(left))
+    run.blobs.delete(DAMAGE)
     return len(shards)
 
 
@@ -260,12 +277,12 @@ def publish_run(run: Run, clock: str) -> bool:
     if not run.prepared.is_whole:
         return False
     container = run.prepared.container
-    if run.directory in listed(container) and run.blobs.exists("published.json"):
+    if run.directory in listed(container) and run.blobs.exists(PUBLISHED):
         return True
     folder = run.url.rsplit("/", 1)[0]
     replaced = publish(container, run.directory, run.job.name, lock_url=folder, owner=run.attempt)
     document = {"schema": SCHEMA, "when": clock, "by": run.attempt, "replaced": replaced}
-    run.blobs.write("published.json", json.dumps(document).encode())
+    run.blobs.write(PUBLISHED, json.dumps(document).encode())
     return True
 
 

@@ -6,20 +6,19 @@ import hashlib
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.catalog import Entry, catalog_classes, read_catalog
-from flows.errors import RequestError
+from flows.catalog import Entry, catalog_classes, channel_count, checked_entries
 from flows.jobs import TrainJob
 from flows.prepare import image_digest
 from segmentation.bundle import Card, ClassInfo, bundle_digest, save_bundle
 from segmentation.normalize import IntensityTransform
 from storage.intensity import percentiles
+from storage.stores import normalize_url
 from storage.units import convert_length
 
 if TYPE_CHECKING:
@@ -42,9 +41,10 @@ def train_model(job: TrainJob) -> dict[str, Any]:
     """
     entries = check_catalog(job)
     card = train_bundle(job, entries)
+    folder = normalize_url(job.out)
     result = {
-        "bundle": str(Path(job.out).absolute()),
-        "digest": bundle_digest(job.out),
+        "bundle": folder,
+        "digest": bundle_digest(folder),
         "macro_foreground_dice": card.training["macro_foreground_dice"],
         "dice": dict(zip((c.name for c in card.classes), card.training["dice"], strict=True)),
         "best_epoch": card.training["best_epoch"],
@@ -65,27 +65,6 @@ def check_catalog(job: TrainJob) -> tuple[Entry, ...]:
     return checked_entries(job)
 
 
-def checked_entries(job: TrainJob) -> tuple[Entry, ...]:
-    """Entries of the job's catalog.
-
-    Raises
-    ------
-    RequestError
-        If there is nothing to train or to validate on, or the bundle is there already.
-    """
-    if Path(job.out, "card.json").exists():
-        raise RequestError(f"{job.out} is a bundle already; choose another --out")
-    entries = read_catalog(job.catalog)
-    for split in ("train", "validation"):
-        if not any(entry.split == split for entry in entries):
-            raise RequestError(f"the catalog has no volume with split: {split}; name at least one")
-    channels = {_channels(entry) for entry in entries}
-    if len(channels) > 1:
-        raise RequestError(f"the volumes have {sorted(channels)} channels; expected one number")
-    catalog_classes(entries)
-    return entries
-
-
 @task(name="train", cache_policy=NO_CACHE, persist_result=False)
 def train_bundle(job: TrainJob, entries: tuple[Entry, ...]) -> Card:
     """Train the network and save it with its card."""
@@ -97,7 +76,7 @@ def train_bundle(job: TrainJob, entries: tuple[Entry, ...]) -> Card:
     low, high = job.intensity_percentiles
     model = build_unet(
         job.axes,
-        channels=_channels(entries[0]),
+        channels=channel_count(entries[0]),
         num_classes=len(classes),
         width=job.width,
         depth=job.depth,
@@ -130,7 +109,7 @@ def train_bundle(job: TrainJob, entries: tuple[Entry, ...]) -> Card:
         unit=unit,
         training={**result.to_dict(), "settings": asdict(settings), "data": _data(entries)},
     )
-    return save_bundle(job.out, model, card)
+    return save_bundle(normalize_url(job.out), model, card)
 
 
 def _tell(epoch: Epoch) -> None:
@@ -163,11 +142,6 @@ def _volumes(entries: Sequence[Entry], split: str, low: float, high: float) -> l
                 )
             )
     return volumes
-
-
-def _channels(entry: Entry) -> int:
-    base = entry.image.volumes[0]
-    return base.shape[base.axes.index("c")] if "c" in base.axes else 1
 
 
 def _voxel_size(entries: Sequence[Entry], axes: str) -> tuple[tuple[float, ...] | None, str | None]:

@@ -96,6 +96,10 @@ def _pack(job: Any) -> dict[str, Any]:
 
 
 def _train(job: Any) -> dict[str, Any]:
+    from flows.catalog import checked_entries
+
+    # A catalog that cannot be used is refused before any server starts.
+    checked_entries(job)
     from flows.train import train_model
 
     return train_model(job)

@@ -74,6 +74,10 @@ class RecordWriter:
     _flushed: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> RecordWriter:
+        # An attempt may come back to a stage; what it wrote there stands and is added to.
+        prefix = f"{stage_folder(self.stage)}/{self.attempt}-"
+        keys = self.blobs.list(stage_folder(self.stage))
+        self._groups = sum(1 for key, _ in keys if key.startswith(prefix))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -111,13 +111,16 @@ def open_label(image_url: str, name: str) -> Image:
     image_url : str
         The image, or another group that holds ``labels/``.
     name : str
-        NAME for its published version, or the folder under ``labels/`` of any version.
+        NAME for its published version, the folder under ``labels/`` of any version, or the full
+        path or URL of a label, wherever it is.
 
     Raises
     ------
     StorageError
         If there is no such label; the message lists those there are.
     """
+    if f"/{LABELS}/" in name:
+        return open_image(name)
     image_url = normalize_url(image_url)
     published = published_labels(image_url)
     if name in published:

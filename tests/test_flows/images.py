@@ -220,3 +220,8 @@ def small_disk(folder, size):
 def make_read_only(folder):
     """Remount a small disk so that nobody, not even root, can write."""
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+
+
+def repair(run):
+    """Verify, redo what disagrees; the number of shards that were redone."""
+    return stages.verify(run, SerialExecutor(), threading.Event(), show_progress)

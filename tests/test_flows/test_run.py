@@ -95,13 +95,6 @@ def test_result_counts_every_voxel_once(tiny_image):
     assert json.loads(run.blobs.read("result.json")) == result
 
 
-def compare(first, second):
-    """Two runs of one job on copies of an image gave the same bytes, the attempts aside."""
-    for ours, theirs in ((first.target, second.target),):
-        assert stored(ours) == stored(theirs)
-    assert first.blobs.read("result.json") == second.blobs.read("result.json")
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_serial_and_ray_give_the_same_bytes(tiny_image, ray_executor, one_ray_worker, workers):
     serial, _ = segment(image=tiny_image, truth="truth", memory=2**18)
@@ -116,7 +109,7 @@ def test_serial_and_ray_give_the_same_bytes(tiny_image, ray_executor, one_ray_wo
         runs=f"{elsewhere}/runs",
         force=True,
     )
-    assert len(serial.plan) > 8
+    assert len(serial.plan) > 4
     # A forced version bears another folder name; of its provenance nothing else differs.
     ours, theirs = stored(serial.target), stored(ray.target)
     group = theirs.pop("zarr.json").replace(ray.directory.encode(), serial.directory.encode())
@@ -222,8 +215,7 @@ def test_what_can_change_a_voxel_makes_another_run(tiny_image, change, tmp_path)
         path = tmp_path / "image.zarr" / "zarr.json"
         path.write_text(path.read_text().replace('"name": "image"', '"name": "renamed"'))
     else:
-        chunk = next((tmp_path / "image.zarr" / "0" / "c").rglob("[0-9]*[0-9]"))
-        chunk = next(p for p in chunk.parent.rglob("*") if p.is_file())
+        chunk = next(p for p in (tmp_path / "image.zarr" / "0" / "c").rglob("*") if p.is_file())
         chunk.write_bytes(chunk.read_bytes())
     assert start(SegmentJob(**asked)).prepared.key != first.prepared.key
 

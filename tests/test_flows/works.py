@@ -95,6 +95,20 @@ class StopAfter(SerialExecutor):
             yield outcome
 
 
+@dataclass(frozen=True)
+class Failing(SerialExecutor):
+    """A serial executor on which some items fail whatever is tried."""
+
+    bad: tuple[int, ...] = ()
+
+    def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
+        for item in items:
+            if item in self.bad:
+                yield Outcome(item, error="OSError: the node is broken", attempts=3)
+            else:
+                yield from SerialExecutor().map(work, [item], stop)
+
+
 def note(folder: str, name: str) -> int:
     """Append this process id to a file; how many lines it has now."""
     with Path(folder, name).open("a") as file:

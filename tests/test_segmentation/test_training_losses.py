@@ -32,6 +32,14 @@ def test_by_hand_with_a_sigmoid_head():
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_class_weighs_as_the_square_root_of_its_share():
+    # Four voxels of class 0 weigh 1 / 2 each and one of class 1 weighs 1: 2 and 1 in all.
+    cross_entropy = -(2 * np.log(0.9) + np.log(0.3)) / 3
+    dice = (2 * 3.6 / (4 + 4.3) + 2 * 0.3 / (1 + 0.7)) / 2
+    found = value([0, 0, 0, 0, 1], [[0.9, 0.1]] * 4 + [[0.7, 0.3]])
+    assert found == pytest.approx(cross_entropy + 1 - dice, rel=1e-5)
+
+
 @pytest.mark.parametrize("head", ["softmax", "sigmoid"])
 def test_perfect_is_zero(head):
     eye = np.eye(3)[[0, 1, 2, 1]]
