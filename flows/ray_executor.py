@@ -238,9 +238,7 @@ class RayExecutor:
     def dask_scheduler(self) -> Any:
         """Dask graphs as Ray tasks."""
         self.start()
-        from ray.util.dask import ray_dask_get
-
-        return ray_dask_get
+        return _dask_get
 
     def close(self) -> None:
         """Stop the cluster this executor started, or disconnect."""
@@ -249,6 +247,17 @@ class RayExecutor:
 
             ray.shutdown()
             self._started = False
+
+
+def _dask_get(graph: Any, keys: Any, **options: Any) -> Any:
+    """Results of a dask graph, or the error a task raised without Ray's traceback around it."""
+    import ray
+    from ray.util.dask import ray_dask_get
+
+    try:
+        return ray_dask_get(graph, keys, **options)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
 
 
 def _drive(pool: _Pool, stop: threading.Event) -> Iterator[Outcome]:

@@ -100,9 +100,11 @@ def _train(job: Any) -> dict[str, Any]:
 
     # A catalog that cannot be used is refused before any server starts.
     checked_entries(job)
+    from flows.prefect_server import prefect_server
     from flows.train import train_model
 
-    return train_model(job)
+    with prefect_server():
+        return train_model(job)
 
 
 def _plan(job: Any) -> dict[str, Any]:
@@ -119,9 +121,11 @@ def _segment(job: Any) -> dict[str, Any]:
     prepared = prepare(job)
     check_segment_job(job, prepared)
     check_small_volume(prepared, job.ignore_label)
+    from flows.prefect_server import prefect_server
     from flows.segment import segment_volume
 
-    return segment_volume(job)
+    with prefect_server():
+        return segment_volume(job)
 
 
 def _evaluate(job: Any) -> dict[str, Any]:

@@ -59,10 +59,22 @@ class Volume:
     unit: str | None
 
     def __getitem__(self, slices: Any) -> np.ndarray:
-        """Voxels of a region, in native byte order and C order."""
+        """Voxels of a region, in native byte order and C order.
+
+        Raises
+        ------
+        StorageError
+            If a stored chunk cannot be decoded.
+        """
         # The layout is part of the key: an array made anew at the same place is opened anew.
         array = _open_array(self.url, self.path, self.shape, self.dtype, self.chunks, self.shards)
-        return np.asarray(array[slices], dtype=np.dtype(self.dtype), order="C")
+        try:
+            return np.asarray(array[slices], dtype=np.dtype(self.dtype), order="C")
+        except (ValueError, RuntimeError) as error:
+            raise StorageError(
+                f"{self.url} level {self.path} has a damaged chunk ({error}); restore it, or make "
+                "image or mask anew"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ FORBIDDEN = {
 HOMES = {
     "ray": ("flows/ray_executor.py",),
     "prefect": tuple(
-        f"flows/{name}.py" for name in ("segment", "evaluate", "train", "classify", "reconcile")
+        f"flows/{name}.py"
+        for name in ("segment", "evaluate", "train", "classify", "reconcile", "prefect_server")
     ),
     "pydantic": ("flows/jobs.py",),
     "keras": (

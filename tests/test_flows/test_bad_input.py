@@ -17,6 +17,7 @@ from flows.prepare import check_segment_job, prepare
 from flows.scoring import check_small_volume
 from storage.blobs import Blobs
 from storage.errors import StorageError
+from storage.label_values import label_values
 from storage.ome import make_axes
 from storage.volume import open_image, open_label, published_labels
 from tests.test_flows.images import (
@@ -116,6 +117,25 @@ def test_a_level_that_is_gone(tmp_path):
     shutil.rmtree(Path(make_image(tmp_path, VOXELS), "0"))
     message = "lists the level '0', but no array can be opened there .* import the image again"
     segment_refused(tmp_path, model="identity", match=message)
+
+
+def test_a_chunk_that_is_torn(tmp_path):
+    image = make_image(tmp_path, VOXELS, voxel_size=VOXEL_SIZE)
+    write_card(tmp_path / "bundle")
+    chunk = Path(image, "0", "c", "0", "0", "0")
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    segment_refused(tmp_path, match=r"stack.zarr level 0 has a damaged chunk \(.*\); restore it")
+
+
+def test_ray_tells_what_a_dask_task_met_without_a_traceback(tmp_path, ray_executor):
+    image = make_image(tmp_path, VOXELS)
+    make_label(image, VOXELS % 3)
+    chunk = Path(image, "labels", "truth", "0", "c", "0", "0", "0")
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    truth = open_label(image, "truth").volumes[0]
+    with pytest.raises(StorageError, match="labels/truth level 0 has a damaged chunk") as raised:
+        label_values(truth, scheduler=ray_executor.dask_scheduler())
+    assert "\n" not in str(raised.value)
 
 
 def test_an_address_of_another_kind(shelf):

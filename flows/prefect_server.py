@@ -1,0 +1,116 @@
+"""A Prefect server for the time of one command, where none is configured.
+
+Prefect would start one by itself. Ours leaves Ctrl-C to the run, which stops at a shard border
+and still has to tell the server; it is gone soon after the run is, even if that was killed; and
+it may take its time to start on a busy machine.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_SECONDS = 180.0
+STOP_SECONDS = 10.0
+PARENT_SECONDS = 1.0
+APPLICATION = "prefect.server.api.server:create_app"
+EMBEDDED = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
+
+
+@contextmanager
+def prefect_server() -> Iterator[None]:
+    """Have a Prefect server: the configured one, else our own until the context ends.
+
+    Raises
+    ------
+    RuntimeError
+        If ours does not start; the message ends with what it said last.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 no flow here
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    with TemporaryFile() as said:
+        server = subprocess.Popen(  # noqa: S603 our own interpreter and module
+            [sys.executable, "-m", "flows.prefect_server", str(port)],
+            env=os.environ | EMBEDDED,
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            _await(server, f"{url}/health", said)
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+        finally:
+            _stop(server)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _await(server: subprocess.Popen[bytes], url: str, said: Any) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urlopen(url, timeout=START_SECONDS):  # noqa: S310 a loopback address
+                return
+        except (URLError, ConnectionError):
+            time.sleep(0.1)
+    said.seek(0)
+    lines = said.read().decode(errors="replace").splitlines() or ["it said nothing"]
+    raise RuntimeError(f"the embedded Prefect server did not start: {lines[-1]}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def serve(port: int) -> None:
+    """Be the server; runs in a process of its own."""
+    import uvicorn
+
+    # Blocked, not ignored: uvicorn would put its own answer in the place of any other.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    uvicorn.run(APPLICATION, factory=True, host="127.0.0.1", port=port, log_level="error")
+
+
+def _leave_with(parent: int) -> None:
+    """End this process once its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
