@@ -12,7 +12,7 @@ import numpy as np
 
 from flows.demo import SHAPE, VALIDATED
 from flows.report.png import overlay, to_png
-from storage.ome import parse_label_classes
+from storage.ome_labels import parse_label_classes
 from storage.volume import open_image, open_label
 
 GAP = 12

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.errors import RequestError
 from flows.new_bundle import new_bundle
 from segmentation.region import Region, parse_region
-from storage.ome import LabelClass, parse_label_classes
+from storage.ome_labels import LabelClass, parse_label_classes
 from storage.stores import is_local, normalize_url
 from storage.volume import Image, open_image, open_label
 

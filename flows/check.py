@@ -13,7 +13,7 @@ from storage.blobs import Blobs
 from storage.label_names import LABELS, is_version_of, label_url
 from storage.labels import listed
 from storage.manifest import RunManifest, stage_names
-from storage.ome import parse_label_classes
+from storage.ome_labels import parse_label_classes
 from storage.stores import is_local, join_url, normalize_url
 from storage.verify import check_objects
 from storage.volume import Image, open_image, open_label, published_labels

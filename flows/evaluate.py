@@ -20,7 +20,7 @@ from segmentation.metrics.scores import scores
 from segmentation.plan import ShardPlan, trivial_plan
 from segmentation.region import parse_region
 from storage.label_values import label_values
-from storage.ome import parse_label_classes
+from storage.ome_labels import parse_label_classes
 from storage.volume import Image, open_image, open_label
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flows.errors import RequestError
 from flows.new_bundle import new_bundle
 from segmentation.bundle import ClassInfo, bundle_digest, save_bundle
-from storage.ome import default_color
+from storage.ome_labels import default_color
 from storage.units import require_length_unit
 
 if TYPE_CHECKING:

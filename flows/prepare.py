@@ -24,7 +24,7 @@ from storage.blobs import Blobs, fetch_folder
 from storage.errors import StorageError
 from storage.label_names import METADATA, check_name, label_url
 from storage.labels import LabelLayout, label_layout
-from storage.ome import LabelClass
+from storage.ome_labels import LabelClass
 from storage.stores import join_url, normalize_url
 from storage.units import convert_length
 from storage.volume import Image, open_image, open_label

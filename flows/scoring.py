@@ -17,7 +17,7 @@ from flows.work import EvaluateWork, Truth
 from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.metrics.scores import scores
 from storage.label_values import label_values
-from storage.ome import parse_label_classes
+from storage.ome_labels import parse_label_classes
 from storage.volume import open_image
 
 if TYPE_CHECKING:

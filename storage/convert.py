@@ -11,13 +11,8 @@ from storage.label_import import check_label_shape, import_classes, label_dtype,
 from storage.label_names import METADATA, check_name, is_version_of, label_url
 from storage.labels import group_document, listed, publish
 from storage.levels import SLAB_BYTES, LevelPlan, is_sections, plan_levels
-from storage.ome import (
-    ImageMetadata,
-    image_attributes,
-    label_attributes,
-    label_metadata,
-    make_axes,
-)
+from storage.ome import ImageMetadata, image_attributes, make_axes
+from storage.ome_labels import label_attributes, label_metadata
 from storage.sources import Stack, open_stack
 from storage.stack_writer import StackWriter, clear_unfinished
 from storage.stores import normalize_url

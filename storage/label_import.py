@@ -10,7 +10,7 @@ import numpy as np
 from storage.errors import StorageError
 from storage.label_values import count_values
 from storage.levels import SLAB_BYTES, slabs
-from storage.ome import LabelClass, label_classes
+from storage.ome_labels import LabelClass, label_classes
 from storage.write_grid import WriteGrid
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from uuid import uuid4
 from storage.blobs import Blobs
 from storage.errors import StorageError
 from storage.label_names import LABELS, METADATA, is_version_of, label_url
-from storage.ome import (
+from storage.ome_labels import (
     LabelClass,
     label_attributes,
     label_metadata,

@@ -1,4 +1,4 @@
-"""OME-Zarr metadata of images and labels: dict ↔ frozen dataclasses. No I/O.
+"""OME-Zarr metadata of images: dict ↔ frozen dataclasses. No I/O.
 
 Reads versions 0.4 and 0.5, writes 0.5 (https://ngff.openmicroscopy.org/0.5). A coordinate is
 ``scale · index + translation`` with the index at voxel centres, so a level whose voxels average
@@ -7,24 +7,20 @@ windows of ``f`` finer ones starts ``0.5 · (f - 1)`` fine voxels later than the
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 AXIS_ORDER = "".join(AXIS_TYPES)
-GOLDEN_RATIO = 0.6180339887498949
 DOWNSCALING = {
     "mean": "mean of non-overlapping windows; integers are rounded half up",
     "mode": "most frequent value of non-overlapping windows; a tie gives the lowest non-zero one",
 }
-
-Color = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +66,6 @@ class ImageMetadata:
     def axis_names(self) -> str:
         """Axis letters in order, such as ``"czyx"``."""
         return "".join(axis.name for axis in self.axes)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelClass:
-    """One semantic class of a label: voxel value, name and RGBA colour of 0 to 255."""
-
-    value: int
-    name: str
-    color: Color
 
 
 def make_axes(names: str, unit: str | None) -> tuple[Axis, ...]:
@@ -127,7 +114,7 @@ def parse_image(attributes: Mapping[str, Any], url: str) -> ImageMetadata:
         a container of images), the version is another one, an axis is unknown, or the metadata
         breaks the specification.
     """
-    ome = _ome(attributes)
+    ome = ome_attributes(attributes)
     if not ome.get("multiscales"):
         raise StorageError(_no_image(ome, url))
     try:
@@ -170,99 +157,7 @@ def image_attributes(
     return {"ome": {"version": "0.5", "multiscales": [multiscale]}, **(extra or {})}
 
 
-def label_metadata(image: ImageMetadata, name: str) -> ImageMetadata:
-    """Metadata of a label of an image: its levels and transforms without the channel axis."""
-    keep = [i for i, axis in enumerate(image.axes) if axis.type != "channel"]
-    levels = tuple(
-        Level(
-            level.path,
-            tuple(level.scale[i] for i in keep),
-            tuple(level.translation[i] for i in keep),
-        )
-        for level in image.levels
-    )
-    return ImageMetadata("0.5", name, tuple(image.axes[i] for i in keep), levels)
-
-
-def label_attributes(
-    metadata: ImageMetadata,
-    classes: Sequence[LabelClass] | None,
-    source: str = "../../",
-    *,
-    extra: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Group attributes of a label image.
-
-    Parameters
-    ----------
-    metadata : ImageMetadata
-        See `label_metadata`.
-    classes : sequence of LabelClass or None
-        Every semantic class, background included; None for instances, whose ids get neither
-        names nor colours (a list of all of them overwhelms viewers).
-    source : str
-        Path from the label to its image.
-    extra : mapping, optional
-        Further attributes beside ``ome``.
-    """
-    # The schema wants at least one colour; a clear background serves instances too.
-    colors = {0: (0, 0, 0, 0), **{item.value: item.color for item in classes or ()}}
-    image_label: dict[str, Any] = {
-        "colors": [{"label-value": v, "rgba": list(c)} for v, c in sorted(colors.items())],
-        "source": {"image": source},
-    }
-    if classes:
-        image_label["properties"] = [
-            {"label-value": item.value, "class": item.name}
-            for item in sorted(classes, key=lambda item: item.value)
-        ]
-    attributes = image_attributes(metadata, downscaling="mode", extra=extra)
-    attributes["ome"]["image-label"] = image_label
-    return attributes
-
-
-def parse_label_classes(attributes: Mapping[str, Any]) -> tuple[LabelClass, ...]:
-    """Classes of a label by value; empty where the properties name none (instances)."""
-    image_label = _ome(attributes).get("image-label") or {}
-    colors = {
-        int(item["label-value"]): tuple(int(part) for part in item["rgba"])
-        for item in image_label.get("colors") or ()
-        if item.get("rgba")
-    }
-    classes = []
-    for item in image_label.get("properties") or ():
-        if "class" in item:
-            value = int(item["label-value"])
-            red, green, blue, alpha = colors.get(value, default_color(value))
-            classes.append(LabelClass(value, str(item["class"]), (red, green, blue, alpha)))
-    return tuple(sorted(classes, key=lambda item: item.value))
-
-
-def label_classes(names: Mapping[int, str]) -> tuple[LabelClass, ...]:
-    """Classes of named values in default colours."""
-    return tuple(LabelClass(v, name, default_color(v)) for v, name in sorted(names.items()))
-
-
-def default_color(value: int) -> Color:
-    """RGBA of a class value: clear for 0, else hues a golden ratio apart."""
-    if value == 0:
-        return (0, 0, 0, 0)
-    hue = (value * GOLDEN_RATIO) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 0.95)
-    return (round(red * 255), round(green * 255), round(blue * 255), 255)
-
-
-def labels_attributes(names: Iterable[str]) -> dict[str, Any]:
-    """Attributes of the ``labels`` group that lists label images."""
-    return {"ome": {"version": "0.5", "labels": list(names)}}
-
-
-def parse_labels_list(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    """Paths of the label images that a ``labels`` group lists."""
-    return tuple(str(path) for path in _ome(attributes).get("labels") or ())
-
-
-def _ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """OME metadata: under ``ome`` since 0.5, at the top before."""
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes
@@ -279,7 +174,7 @@ def _no_image(ome: Mapping[str, Any], url: str) -> str:
     if "bioformats2raw.layout" in ome:
         return f"{url} is a bioformats2raw container of images; use an image in it, such as {url}/0"
     if "labels" in ome:
-        names = ", ".join(parse_labels_list(ome)) or "none"
+        names = ", ".join(map(str, ome["labels"] or ())) or "none"
         return f"{url} is a list of labels ({names}), not an image; use {url}/NAME"
     return (
         f"{url} is a Zarr group without OME metadata (no 'multiscales' in its attributes); "

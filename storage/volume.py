@@ -15,7 +15,8 @@ import numpy as np
 
 from storage.errors import StorageError
 from storage.label_names import LABELS, check_name, label_url
-from storage.ome import ImageMetadata, Level, parse_image, parse_labels_list
+from storage.ome import ImageMetadata, Level, parse_image
+from storage.ome_labels import parse_labels_list
 from storage.stores import is_local, join_url, normalize_url, open_store
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from storage.convert import import_image, import_labels
 from storage.downsample import mean_downsample, mode_downsample
 from storage.errors import StorageError
 from storage.labels import listed
-from storage.ome import parse_label_classes
+from storage.ome_labels import parse_label_classes
 from storage.volume import open_image, open_label
 
 RNG = np.random.default_rng(6)

@@ -17,14 +17,8 @@ from storage.labels import (
     publish_lock,
     stage,
 )
-from storage.ome import (
-    ImageMetadata,
-    Level,
-    image_attributes,
-    label_classes,
-    make_axes,
-    parse_label_classes,
-)
+from storage.ome import ImageMetadata, Level, image_attributes, make_axes
+from storage.ome_labels import label_classes, parse_label_classes
 from storage.volume import open_image, open_label, published_labels
 from storage.write_grid import choose_chunks, create_array
 

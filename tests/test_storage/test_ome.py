@@ -11,14 +11,16 @@ from storage.ome import (
     ImageMetadata,
     Level,
     check_axes,
-    default_color,
     image_attributes,
+    make_axes,
+    parse_image,
+)
+from storage.ome_labels import (
+    default_color,
     label_attributes,
     label_classes,
     label_metadata,
     labels_attributes,
-    make_axes,
-    parse_image,
     parse_label_classes,
     parse_labels_list,
 )

@@ -7,15 +7,8 @@ import zarr
 
 from storage.errors import StorageError
 from storage.labels import group_document
-from storage.ome import (
-    ImageMetadata,
-    Level,
-    image_attributes,
-    label_attributes,
-    label_metadata,
-    labels_attributes,
-    make_axes,
-)
+from storage.ome import ImageMetadata, Level, image_attributes, make_axes
+from storage.ome_labels import label_attributes, label_metadata, labels_attributes
 from storage.volume import open_image, open_label, published_labels
 from storage.write_grid import create_array, write_cell
 
