@@ -47,12 +47,16 @@ def tiny_image(tmp_path, many_cells):
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory):
     """A 2D U-Net of stride 4 with random weights and three classes; its folder."""
+    intensity = {"rule": "percentiles", "low": 1.0, "high": 99.0}
+    return make_bundle(tmp_path_factory.mktemp("bundle"), intensity)
+
+
+def make_bundle(folder, intensity):
+    """A small bundle with random weights and an intensity rule; its folder."""
     from segmentation.networks.unet import build_unet
     from segmentation.packing import make_card
 
-    folder = tmp_path_factory.mktemp("bundle")
     model = build_unet("yx", channels=1, num_classes=3, width=4, depth=2, seed=1)
     classes = [ClassInfo(i, name, (40 * i, 90, 160, 255)) for i, name in enumerate(CLASSES)]
-    intensity = {"rule": "percentiles", "low": 1.0, "high": 99.0}
     save_bundle(folder, model, make_card(model, classes, axes="yx", intensity=intensity))
     return str(folder)

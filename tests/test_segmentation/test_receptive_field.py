@@ -208,7 +208,8 @@ def influence_differs(model, axis, spec, geometry):
     predict = lambda tiles: np.asarray(clone(tiles, training=False))  # noqa: E731
     stride = geometry.stride[axis]
     middle = 2 * (geometry.halo[axis] + stride)
-    shape = list(geometry.stride)
+    # Two coarsest voxels across, so that a dilated kernel without a centre meets one of them.
+    shape = [2 * s for s in geometry.stride]
     shape[axis] = 2 * middle + stride
     tile = [spec.tile[a] if a == axis else s for a, s in enumerate(shape)]
     thin = TileSpec(tuple(tile), spec.halo, spec.stride)
@@ -237,7 +238,7 @@ def test_the_halo_is_enough_and_one_stride_less_is_not(options):
 
 @pytest.mark.slow
 @given(unets(max_depth=2))
-@settings(max_examples=15, **SLOW_TO_BUILD)
+@settings(max_examples=5, **SLOW_TO_BUILD)
 def test_the_halo_is_smallest_in_3d_too(options):
     assert_halo_is_smallest(build_unet(**options))
 
