@@ -104,7 +104,8 @@ def _train(folder: Path) -> None:
             batch_size=8,
             steps=240,
             steps_per_epoch=80,
-            learning_rate=4e-3,
+            learning_rate=5e-3,
+            class_share=0.7,
             seed=0,
         )
     )

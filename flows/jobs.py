@@ -125,9 +125,12 @@ class TrainJob(Job):
     depth: int = Field(4, ge=1, le=6, description="number of poolings")
     crop: Ints | None = Field(None, description="crop extents, such as 256,256")
     batch_size: int = Field(4, ge=1, description="crops a step")
-    steps: int = Field(3000, ge=1, description="steps in all")
-    steps_per_epoch: int = Field(100, ge=1, description="steps between two validations")
-    learning_rate: float = Field(2e-3, gt=0, description="at the start; a cosine takes it to 0")
+    steps: int = Field(1500, ge=1, description="steps in all")
+    steps_per_epoch: int = Field(150, ge=1, description="steps between two validations")
+    learning_rate: float = Field(3e-3, gt=0, description="at the start; a cosine takes it to 0")
+    class_share: float = Field(
+        0.5, ge=0, le=1, description="share of crops laid around a voxel of a class drawn at random"
+    )
     intensity_percentiles: Floats = Field(
         (1.0, 99.0), description="percentiles of each volume that become 0 and 1"
     )

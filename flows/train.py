@@ -88,6 +88,7 @@ def train_bundle(job: TrainJob, entries: tuple[Entry, ...]) -> Card:
         steps=job.steps,
         steps_per_epoch=job.steps_per_epoch,
         learning_rate=job.learning_rate,
+        class_share=job.class_share,
         ignore_label=job.ignore_label,
         seed=job.seed,
     )

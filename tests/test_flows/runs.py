@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,13 @@ def segment(executor=None, **fields):
     return run, result
 
 
+def least_budget(**fields):
+    """Bytes of the smallest budget that is enough, as the refusal of a smaller one says."""
+    with pytest.raises(ValueError, match="too little") as caught:
+        prepare(SegmentJob(**{"name": "mask", "memory": 1} | fields))
+    return int(re.search(r"needs (\d+) MiB", str(caught.value))[1]) * 2**20
+
+
 def stored(url):
     """Bytes of every object below a folder, by key."""
     root = Path(url)
@@ -97,6 +105,7 @@ def small_cells(cell_bytes=(2**11, 2**13), chunk=16, plane=8):
         patch.setattr(write_grid, "PLANAR_CHUNK", (1, chunk, chunk))
         patch.setattr(levels, "SMALLEST_PLANE", plane)
         patch.setattr(prepare_module, "RESERVED_IDENTITY", 0)
+        patch.setattr(prepare_module, "RESERVED_KERAS", 0)
         yield
 
 

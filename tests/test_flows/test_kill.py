@@ -11,12 +11,10 @@ import numpy as np
 import psutil
 import pytest
 
-from flows.jobs import SegmentJob
-from flows.prepare import prepare
 from storage.labels import listed
-from storage.volume import open_image, open_label
+from storage.volume import open_label
 from tests.test_flows.images import COMMAND, maskmill_process
-from tests.test_flows.runs import attempts, make_image, make_truth, stored
+from tests.test_flows.runs import attempts, least_budget, make_image, make_truth, stored
 from tests.test_flows.works import DEADLINE_SECONDS, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -45,22 +43,11 @@ def sections(tmp_path_factory):
     return folder
 
 
-def least_budget(image, model):
-    """MiB of the smallest plan there is: as many shards as there can be."""
-    for budget in range(320, 4000, 8):
-        try:
-            prepare(SegmentJob(image=image, model=model, name=NAME, memory=budget * 2**20))
-        except ValueError:
-            continue
-        return budget
-    raise AssertionError("no budget is enough")
-
-
 @pytest.fixture(scope="module")
 def request_of(sections, tiny_bundle):
     """The options of a segmentation of many shards with a network, for a copy of the stack."""
-    budget = least_budget(str(sections / "image.zarr"), tiny_bundle)
-    return ["--model", tiny_bundle, "--truth", "truth", "--memory", f"{budget}MiB"]
+    budget = least_budget(image=str(sections / "image.zarr"), model=tiny_bundle)
+    return ["--model", tiny_bundle, "--truth", "truth", "--memory", str(budget)]
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +176,18 @@ def test_a_killed_command_goes_on_where_it_was(sections, request_of, undisturbed
     print(f"\n{len(before)} of {planned} shards kept, {planned - len(before)} computed after")
 
 
-@pytest.mark.parametrize("whole_group", [False, True], ids=["driver", "process-group"])
-def test_ctrl_c_stops_at_a_shard_border(tmp_path, whole_group):
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.kill, signal.SIGINT), (os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["ctrl-c to the driver", "ctrl-c to all", "terminated"],
+)
+def test_a_signal_stops_at_a_shard_border(tmp_path, send, number):
     voxels = np.random.default_rng(2).integers(0, 9, (64, 1024, 1024), np.uint8)
     image = make_image(tmp_path, voxels, "zyx", voxel_size=(0.05, 0.01, 0.01), unit="micrometer")
-    request = ["--model", "identity", "--memory", f"{least_budget(image, 'identity')}MiB"]
+    request = ["--model", "identity", "--memory", str(least_budget(image=image, model="identity"))]
     command = Started(image, request)
     command.await_records(EARLY)
-    (os.killpg if whole_group else os.kill)(command.process.pid, signal.SIGINT)
+    send(command.process.pid, number)
     assert command.wait() == 3
     said = command.log.read_text()
     check_quiet(said)
@@ -231,4 +222,3 @@ def test_torn_and_deleted_chunks_are_found_and_named(undisturbed, tmp_path, harm
     assert answer.code == 4
     assert f"{chunk.relative_to(label)}: {fault}" in answer.err
     assert "Traceback" not in answer.err
-    assert len(open_image(label).volumes) > int(level)

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.jobs import SegmentJob
-from flows.prepare import prepare
 from storage.blobs import Blobs
 from storage.labels import group_document
 from storage.ome import ImageMetadata, Level, image_attributes, make_axes
@@ -17,6 +15,7 @@ from storage.volume import open_image
 from storage.write_grid import WriteGrid, choose_chunks, create_array, write_cell
 from tests.test_flows.conftest import make_bundle
 from tests.test_flows.images import maskmill_process
+from tests.test_flows.runs import least_budget
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -58,20 +57,6 @@ def measured(image, model, budget, region, home):
     return attempt
 
 
-def least_budget(image, model, region):
-    """Bytes that the smallest plan projects."""
-    for budget in range(64 * MEBIBYTE, 16 * 1024 * MEBIBYTE, 32 * MEBIBYTE):
-        job = SegmentJob(
-            image=image, model=model, name="mask", memory=budget, region=region_text(region)
-        )
-        try:
-            prepare(job)
-        except ValueError:
-            continue
-        return budget
-    raise AssertionError("no budget is enough")
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_worker_without_a_network_stays_within_its_budget(tmp_path, dtype):
     region = (256, 1280, 768)
@@ -91,7 +76,7 @@ def test_a_worker_with_a_network_stays_within_its_budget(tmp_path):
 
 
 def check(image, model, shape, region, home):
-    budget = least_budget(image, model, region)
+    budget = least_budget(image=image, model=model, region=region_text(region))
     itemsize = np.dtype(open_image(image).volumes[0].dtype).itemsize
     assert math.prod(shape) * itemsize >= 10 * budget
     attempt = measured(image, model, budget, region, home)

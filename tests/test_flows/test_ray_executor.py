@@ -71,6 +71,7 @@ def test_an_item_that_kills_its_worker_is_quarantined_and_nobody_else_is_blamed(
     assert len(pids(tmp_path, "item-1")) == 1 + MAX_ATTEMPTS
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_waits_for_its_turn_alone_blames_nobody(
     one_ray_worker, tmp_path
 ):

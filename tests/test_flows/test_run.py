@@ -14,6 +14,7 @@ from tests.test_flows.runs import (
     attempts,
     finish,
     infer,
+    least_budget,
     make_image,
     make_truth,
     naive_mode,
@@ -60,14 +61,14 @@ def check_identity(folder, stack, memory, executor=None):
     return run
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(stack=stacks(), memory=st.sampled_from([2**18, 2**19, 2**24]))
 def test_identity_returns_the_volume_bit_for_bit(tmp_path_factory, stack, memory):
     check_identity(tmp_path_factory.mktemp("identity"), stack, memory)
 
 
 @pytest.mark.slow
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(stack=stacks(), memory=st.sampled_from([2**18, 2**19, 2**24]))
 def test_identity_through_ray_returns_the_volume_bit_for_bit(
     tmp_path_factory, ray_executor, stack, memory
@@ -76,7 +77,7 @@ def test_identity_through_ray_returns_the_volume_bit_for_bit(
 
 
 def test_many_shards_through_ray_return_the_volume_bit_for_bit(tmp_path, ray_executor):
-    voxels = np.random.default_rng(0).integers(0, 2**16, (2, 37, 41, 33), np.uint16)
+    voxels = np.random.default_rng(0).integers(0, 2**16, (2, 37, 41, 25), np.uint16)
     run = check_identity(tmp_path, ("czyx", voxels, 1), 2**18, ray_executor)
     assert len(run.plan) > 8
     assert len(run.prepared.image.volumes) > 2
@@ -95,7 +96,7 @@ def test_result_counts_every_voxel_once(tiny_image):
     assert json.loads(run.blobs.read("result.json")) == result
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_serial_and_ray_give_the_same_bytes(tiny_image, ray_executor, one_ray_worker, workers):
     serial, _ = segment(image=tiny_image, truth="truth", memory=2**18)
     executor = ray_executor if workers == 2 else one_ray_worker
@@ -123,12 +124,13 @@ def test_serial_and_ray_give_the_same_bytes_with_a_network(
     tmp_path, tiny_bundle, ray_executor, one_ray_worker
 ):
     rng = np.random.default_rng(5)
-    voxels = rng.integers(0, 256, (5, 90, 70), np.uint8)
+    voxels = rng.integers(0, 256, (5, 150, 130), np.uint8)
     with small_cells():
         image = make_image(tmp_path, voxels, "zyx")
         make_truth(image, rng.integers(0, 3, voxels.shape, np.uint8), "zyx")
+        budget = least_budget(image=image, model=tiny_bundle)
         found = [
-            segment(executor, image=image, model=tiny_bundle, truth="truth",
+            segment(executor, image=image, model=tiny_bundle, truth="truth", memory=budget,
                     runs=str(tmp_path / f"runs-{i}"), out=str(tmp_path / f"out-{i}" / "o.zarr"))
             for i, executor in enumerate([SerialExecutor(), one_ray_worker, ray_executor])
         ]  # fmt: skip

@@ -1,0 +1,48 @@
+import os
+import signal
+import time
+from urllib.request import urlopen
+
+import psutil
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 what it is told
+
+from flows.prefect_server import prefect_server
+
+
+def servers():
+    """Servers that this process has started."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if any("prefect_server" in part for part in child.cmdline())
+    ]
+
+
+def test_a_configured_server_is_used():
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_server():
+        assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
+        assert servers() == []
+
+
+@pytest.mark.slow
+def test_our_own_server_leaves_ctrl_c_to_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with prefect_server():
+        (server,) = servers()
+        health = f"{PREFECT_API_URL.value()}/health"
+        os.kill(server.pid, signal.SIGINT)
+        time.sleep(1)
+        with urlopen(health) as answer:  # noqa: S310 a loopback address
+            assert answer.status == 200
+    assert not PREFECT_API_URL.value()
+    assert not server.is_running()
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "nonsense://nowhere")
+    with pytest.raises(RuntimeError, match=r"did not start: .*nonsense"), prefect_server():
+        pass
+    assert servers() == []
