@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flows.executors import Executor, SerialExecutor
-from flows.prepare import default_workers
+from flows.sizing import default_workers
 
 if TYPE_CHECKING:
     from flows.jobs import VolumeJob

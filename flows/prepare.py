@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,58 +14,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.errors import RequestError
-from flows.work import IDENTITY
-from segmentation.bundle import Card, bundle_digest, load_card
-from segmentation.planner import Needs, make_plan
+from flows.model import (
+    Model,
+    check_channels,
+    check_network_axes,
+    check_voxel_size,
+    mask_dtype,
+    open_model,
+)
+from flows.sizing import plan_shards
 from segmentation.region import Region, parse_region
 from segmentation.tiling import BLEND_SIGMA, PADDING_RULE
-from storage.blobs import Blobs, fetch_folder
+from storage.blobs import Blobs
 from storage.errors import StorageError
 from storage.label_names import METADATA, check_name, label_url
 from storage.labels import LabelLayout, label_layout
-from storage.ome_labels import LabelClass
 from storage.stores import join_url, normalize_url
-from storage.units import convert_length
 from storage.volume import Image, open_image, open_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flows.jobs import PlanJob, SegmentJob
     from segmentation.plan import ShardPlan
 
-MEBIBYTE = 2**20
-# Resident memory of a worker before its first shard; tests/test_flows/test_memory.py holds it.
-RESERVED_IDENTITY = 320 * MEBIBYTE
-RESERVED_KERAS = 900 * MEBIBYTE
-VOXEL_SIZE_TOLERANCE = 0.02
 SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The network of a run.
-
-    Attributes
-    ----------
-    folder : str
-        Local folder of the bundle, or ``identity``.
-    card : Card or None
-        None for the identity predictor.
-    digest : str
-        Of card and weights.
-    """
-
-    folder: str
-    card: Card | None
-    digest: str
-
-    @property
-    def classes(self) -> tuple[LabelClass, ...]:
-        """Classes of the mask, background first; none for the identity predictor."""
-        if self.card is None:
-            return ()
-        return tuple(LabelClass(c.value, c.name, c.color) for c in self.card.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,94 +99,19 @@ def prepare(job: PlanJob) -> Prepared:
     """
     image = open_image(job.image)
     model = open_model(job.model)
-    dtype = _mask_dtype(image, model)
+    dtype = mask_dtype(image, model)
     layout = label_layout(image, np.dtype(dtype).itemsize)
     region = parse_region(job.region, layout.axes, layout.shapes[0])
-    channels = _check_channels(job, image, model)
-    _check_network_axes(layout.axes, model)
+    channels = check_channels(job.channels, image, model)
+    check_network_axes(layout.axes, model)
     if model.card is not None and not job.any_voxel_size:
         check_voxel_size(image, model.card)
     container, source = _container(job, image)
     truth = _open_truth(job, layout.shapes[0])
-    plan = _plan(job, image, model, layout, region, channels, dtype)
+    plan = plan_shards(job, image, model, layout, region, channels, dtype)
     identity = _identity(job, image, model, plan)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Prepared(image, model, layout, plan, dtype, container, source, truth, digest, identity)
-
-
-def open_model(url: str) -> Model:
-    """The bundle at a URL, fetched if it is remote; ``identity`` needs none."""
-    if url == IDENTITY:
-        return Model(IDENTITY, None, IDENTITY)
-    folder = fetch_folder(url)
-    return Model(str(folder), load_card(folder), bundle_digest(folder))
-
-
-def _mask_dtype(image: Image, model: Model) -> str:
-    if model.card is not None:
-        return "uint8" if len(model.card.classes) <= 256 else "uint16"
-    dtype = np.dtype(image.volumes[0].dtype)
-    if dtype.kind != "u":
-        raise RequestError(
-            f"the identity model needs unsigned integer voxels, this image has {dtype.name}; "
-            "use it on a uint8, uint16 or uint32 image"
-        )
-    return dtype.name
-
-
-def _check_channels(job: PlanJob, image: Image, model: Model) -> int:
-    """Number of channels read."""
-    base = image.volumes[0]
-    have = base.shape[base.axes.index("c")] if "c" in base.axes else 1
-    wanted = model.card.channels if model.card else 1
-    if job.channels and not all(0 <= c < have for c in job.channels):
-        raise RequestError(f"channels {job.channels} are not all in the image's 0 to {have - 1}")
-    given = len(job.channels) if job.channels else have
-    if given != wanted:
-        raise RequestError(
-            f"the image gives {given} channels and the network takes {wanted}; "
-            f"choose {wanted} of the image's {have} channels with --channels"
-        )
-    return have
-
-
-def _check_network_axes(axes: str, model: Model) -> None:
-    seen = model.card.axes if model.card else axes
-    if not axes.endswith(seen):
-        raise RequestError(
-            f"the network sees the axes {seen} and the volume has {axes}; "
-            "use a bundle of the volume's dimension"
-        )
-
-
-def check_voxel_size(image: Image, card: Card) -> None:
-    """Refuse an image whose voxels differ from those the network learned on.
-
-    Raises
-    ------
-    RequestError
-        With both sizes, if one differs by more than 2 %.
-    """
-    base = image.volumes[0]
-    if card.voxel_size is None or card.unit is None or base.unit is None:
-        return
-    have = [
-        convert_length(base.voxel_size[base.axes.index(axis)], base.unit, card.unit)
-        for axis in card.axes
-    ]
-    if any(
-        not math.isclose(a, b, rel_tol=VOXEL_SIZE_TOLERANCE)
-        for a, b in zip(have, card.voxel_size, strict=True)
-    ):
-        raise RequestError(
-            f"the image's voxel size {_sizes(have)} {card.unit} ({card.axes}) is not the "
-            f"{_sizes(card.voxel_size)} the bundle was trained at; resample the image, or accept "
-            "the difference with --any-voxel-size"
-        )
-
-
-def _sizes(values: Sequence[float]) -> str:
-    return " × ".join(f"{value:g}" for value in values)
 
 
 def _container(job: PlanJob, image: Image) -> tuple[str, str]:
@@ -273,60 +168,6 @@ def open_truth(image_url: str, name: str, shape: tuple[int, ...]) -> Image:
             "import the truth of this image"
         )
     return truth
-
-
-def _plan(
-    job: PlanJob,
-    image: Image,
-    model: Model,
-    layout: LabelLayout,
-    region: Region,
-    channels: int,
-    dtype: str,
-) -> ShardPlan:
-    ones = len(layout.axes) - len(model.card.axes if model.card else layout.axes)
-    card = model.card
-    stride = (1,) * ones + (card.stride if card else (1,) * len(layout.axes))
-    halo = (0,) * ones + (card.halo if card else (0,) * len(layout.axes))
-    fixed = card is not None and card.tile is not None and not card.exact
-    return make_plan(
-        shape=layout.shapes[0],
-        region=region,
-        cell=layout.cells[0],
-        stride=stride,
-        halo=halo,
-        network_axes=len(layout.axes) - ones,
-        needs=_needs(image, model, channels, dtype),
-        memory_bytes=job.memory or default_memory(job.workers),
-        tile=(1,) * ones + card.tile if fixed and card and card.tile else None,
-        exact=card is None or card.exact,
-    )
-
-
-def _needs(image: Image, model: Model, channels: int, dtype: str) -> Needs:
-    itemsize = np.dtype(image.volumes[0].dtype).itemsize
-    mask = np.dtype(dtype).itemsize
-    if model.card is None:
-        return Needs(RESERVED_IDENTITY, itemsize, 2 * mask, 4 * itemsize)
-    classes = len(model.card.classes)
-    blending = 0 if model.card.exact else 4 * (classes + 1)
-    return Needs(
-        reserved=RESERVED_KERAS,
-        read_voxel=channels * itemsize,
-        write_voxel=2 * mask + classes + blending,
-        tile_voxel=model.card.activation_bytes + 4 * (2 * channels + classes) + 1,
-    )
-
-
-def default_memory(workers: int | None) -> int:
-    """Half of the machine's memory, shared among the workers, 8 GiB at most."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(8 * 1024 * MEBIBYTE, total // 2 // (workers or default_workers()))
-
-
-def default_workers() -> int:
-    """One worker for every two CPUs."""
-    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def _identity(job: PlanJob, image: Image, model: Model, plan: ShardPlan) -> dict[str, Any]:

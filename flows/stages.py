@@ -13,23 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.errors import VerificationError
-from flows.run import DAMAGE, INFER, METADATA_STAGE, PUBLISHED, SCHEMA, Run, incomplete
+from flows.run import DAMAGE, INFER, PUBLISHED, SCHEMA, Run, incomplete
 from flows.scoring import run_truth, truth_key
+from flows.verification import cell_number, cells_of, find_problems, problem_message
 from flows.work import PROBABILITIES, SegmentWork
 from storage.labels import listed, publish
-from storage.pyramid import build_level, level_factors
+from storage.pyramid import build_level
 from storage.stores import join_url
-from storage.verify import Problem, check_objects
 from storage.write_grid import WriteGrid
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator
 
     from flows.executors import Executor
     from flows.progress import ProgressMaker
-
-FAILURES_SHOWN = 3
 
 logger = getLogger(__name__)
 
@@ -151,7 +148,7 @@ def _build_levels(run: Run, executor: Executor, *, redo: bool = False) -> None:
         done = run.manifest.completed(name, planned)
         if redo:
             done[:] = False
-        cells = [c for c in _cells_of(run, volume.path) if not done[_number(grid, c)]]
+        cells = [c for c in cells_of(run, volume.path) if not done[cell_number(grid, c)]]
         records = build_level(
             run.target,
             finer.path,
@@ -163,62 +160,8 @@ def _build_levels(run: Run, executor: Executor, *, redo: bool = False) -> None:
         with run.writer(name, planned) as writer:
             for record in records:
                 stored = {k: record[k] for k in ("key", "size", "checksum")}
-                item = _number(grid, record["cell"])
+                item = cell_number(grid, record["cell"])
                 writer.append(item, {"attempt": run.attempt, "objects": [stored]})
-
-
-def _cells_of(run: Run, path: str) -> Iterator[tuple[int, ...]]:
-    """Cells of a level that the region touches."""
-    level = next(i for i, v in enumerate(run.prepared.image.volumes) if v.path == path)
-    layout = run.prepared.layout
-    start, stop = run.plan.region.start, run.plan.region.stop
-    for fine, coarse in zip(layout.shapes[:level], layout.shapes[1 : level + 1], strict=True):
-        factors = level_factors(fine, coarse)
-        start = tuple(min(a // f, n - 1) for a, f, n in zip(start, factors, coarse, strict=True))
-        stop = tuple(min(-(-b // f), n) for b, f, n in zip(stop, factors, coarse, strict=True))
-    return WriteGrid(layout.shapes[level], layout.cells[level]).cells(start, stop)
-
-
-def _number(grid: WriteGrid, index: Iterable[int]) -> int:
-    return int(np.ravel_multi_index(tuple(index), grid.grid_shape))
-
-
-def stages_of(run: Run) -> list[tuple[str, int, list[int]]]:
-    """Name, size and wanted items of every recorded stage."""
-    layout = run.prepared.layout
-    volumes = run.prepared.image.volumes
-    stages = [
-        (METADATA_STAGE, len(volumes) + 1, list(range(len(volumes) + 1))),
-        (INFER, len(run.plan), list(range(len(run.plan)))),
-    ]
-    for level, volume in enumerate(volumes[1:], start=1):
-        grid = WriteGrid(layout.shapes[level], layout.cells[level])
-        wanted = [_number(grid, c) for c in _cells_of(run, volume.path)]
-        stages.append((f"pyramid-{volume.path}", int(np.prod(grid.grid_shape)), wanted))
-    return stages
-
-
-def find_problems(run: Run, executor: Executor) -> dict[str, list[Problem]]:
-    """Records that are absent and objects that are not what was recorded, by stage."""
-    found: dict[str, list[Problem]] = {}
-    for name, planned, wanted in stages_of(run):
-        done = run.manifest.completed(name, planned)
-        absent = [Problem(i, "", "no record") for i in wanted if not done[i]]
-        checked = check_objects(
-            run.target, _objects(run, name, planned), scheduler=executor.dask_scheduler()
-        )
-        problems = [*absent, *checked]
-        if problems:
-            found[name] = problems
-    return found
-
-
-def _objects(run: Run, name: str, planned: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    for record in run.manifest.records(name, planned):
-        yield (
-            record["item"],
-            [o for o in record["objects"] if not o["key"].startswith(PROBABILITIES)],
-        )
 
 
 def verify(
@@ -254,16 +197,6 @@ def verify(
         raise VerificationError(problem_message(left))
     run.blobs.delete(DAMAGE)
     return len(shards)
-
-
-def problem_message(problems: dict[str, list[Problem]]) -> str:
-    """One line for what verification found."""
-    total = sum(map(len, problems.values()))
-    first = [
-        f"{p.key or f'{name} item {p.item}'} {p.fault}" for name, ps in problems.items() for p in ps
-    ]
-    shown = "; ".join(first[:FAILURES_SHOWN])
-    return f"{total} stored objects disagree with the records: {shown}"
 
 
 def publish_run(run: Run, clock: str) -> bool:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import prepare as prepare_module
-from flows import stages
+from flows import sizing, stages
 from flows.executors import SerialExecutor
 from flows.jobs import SegmentJob
 from flows.prepare import prepare
@@ -104,8 +103,8 @@ def small_cells(cell_bytes=(2**11, 2**13), chunk=16, plane=8):
         patch.setattr(write_grid, "CUBIC_CHUNK", (chunk, chunk, chunk))
         patch.setattr(write_grid, "PLANAR_CHUNK", (1, chunk, chunk))
         patch.setattr(levels, "SMALLEST_PLANE", plane)
-        patch.setattr(prepare_module, "RESERVED_IDENTITY", 0)
-        patch.setattr(prepare_module, "RESERVED_KERAS", 0)
+        patch.setattr(sizing, "RESERVED_IDENTITY", 0)
+        patch.setattr(sizing, "RESERVED_KERAS", 0)
         yield
 
 

@@ -1,0 +1,144 @@
+"""The network of a run, and whether an image suits it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flows.errors import RequestError
+from flows.work import IDENTITY
+from segmentation.bundle import Card, bundle_digest, load_card
+from storage.blobs import fetch_folder
+from storage.ome_labels import LabelClass
+from storage.units import convert_length
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from storage.volume import Image
+
+VOXEL_SIZE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The network of a run.
+
+    Attributes
+    ----------
+    folder : str
+        Local folder of the bundle, or ``identity``.
+    card : Card or None
+        None for the identity predictor.
+    digest : str
+        Of card and weights.
+    """
+
+    folder: str
+    card: Card | None
+    digest: str
+
+    @property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """Classes of the mask, background first; none for the identity predictor."""
+        if self.card is None:
+            return ()
+        return tuple(LabelClass(c.value, c.name, c.color) for c in self.card.classes)
+
+
+def open_model(url: str) -> Model:
+    """The bundle at a URL, fetched if it is remote; ``identity`` needs none."""
+    if url == IDENTITY:
+        return Model(IDENTITY, None, IDENTITY)
+    folder = fetch_folder(url)
+    return Model(str(folder), load_card(folder), bundle_digest(folder))
+
+
+def mask_dtype(image: Image, model: Model) -> str:
+    """Type of the mask: what holds the classes, or the image's own for the identity predictor.
+
+    Raises
+    ------
+    RequestError
+        If the identity predictor is to work on anything but unsigned integers.
+    """
+    if model.card is not None:
+        return "uint8" if len(model.card.classes) <= 256 else "uint16"
+    dtype = np.dtype(image.volumes[0].dtype)
+    if dtype.kind != "u":
+        raise RequestError(
+            f"the identity model needs unsigned integer voxels, this image has {dtype.name}; "
+            "use it on a uint8, uint16 or uint32 image"
+        )
+    return dtype.name
+
+
+def check_channels(channels: tuple[int, ...] | None, image: Image, model: Model) -> int:
+    """Number of channels that are read.
+
+    Raises
+    ------
+    RequestError
+        If the chosen channels are not the image's, or not as many as the network takes.
+    """
+    base = image.volumes[0]
+    have = base.shape[base.axes.index("c")] if "c" in base.axes else 1
+    wanted = model.card.channels if model.card else 1
+    if channels and not all(0 <= c < have for c in channels):
+        raise RequestError(f"channels {channels} are not all in the image's 0 to {have - 1}")
+    given = len(channels) if channels else have
+    if given != wanted:
+        raise RequestError(
+            f"the image gives {given} channels and the network takes {wanted}; "
+            f"choose {wanted} of the image's {have} channels with --channels"
+        )
+    return have
+
+
+def check_network_axes(axes: str, model: Model) -> None:
+    """Refuse a volume that lacks an axis the network looks along.
+
+    Raises
+    ------
+    RequestError
+        With both axes.
+    """
+    seen = model.card.axes if model.card else axes
+    if not axes.endswith(seen):
+        raise RequestError(
+            f"the network sees the axes {seen} and the volume has {axes}; "
+            "use a bundle of the volume's dimension"
+        )
+
+
+def check_voxel_size(image: Image, card: Card) -> None:
+    """Refuse an image whose voxels differ from those the network learned on.
+
+    Raises
+    ------
+    RequestError
+        With both sizes, if one differs by more than 2 %.
+    """
+    base = image.volumes[0]
+    if card.voxel_size is None or card.unit is None or base.unit is None:
+        return
+    have = [
+        convert_length(base.voxel_size[base.axes.index(axis)], base.unit, card.unit)
+        for axis in card.axes
+    ]
+    if any(
+        not math.isclose(a, b, rel_tol=VOXEL_SIZE_TOLERANCE)
+        for a, b in zip(have, card.voxel_size, strict=True)
+    ):
+        raise RequestError(
+            f"the image's voxel size {_sizes(have)} {card.unit} ({card.axes}) is not the "
+            f"{_sizes(card.voxel_size)} the bundle was trained at; resample the image, or accept "
+            "the difference with --any-voxel-size"
+        )
+
+
+def _sizes(values: Sequence[float]) -> str:
+    return " × ".join(f"{value:g}" for value in values)

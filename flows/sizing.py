@@ -1,0 +1,78 @@
+"""What fits: the plan of a job within a worker's memory."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segmentation.planner import Needs, make_plan
+
+if TYPE_CHECKING:
+    from flows.jobs import PlanJob
+    from flows.model import Model
+    from segmentation.plan import ShardPlan
+    from segmentation.region import Region
+    from storage.labels import LabelLayout
+    from storage.volume import Image
+
+MEBIBYTE = 2**20
+# Resident memory of a worker before its first shard; tests/test_flows/test_memory.py holds it.
+RESERVED_IDENTITY = 320 * MEBIBYTE
+RESERVED_KERAS = 900 * MEBIBYTE
+
+
+def plan_shards(
+    job: PlanJob,
+    image: Image,
+    model: Model,
+    layout: LabelLayout,
+    region: Region,
+    channels: int,
+    dtype: str,
+) -> ShardPlan:
+    """The plan of a job; its tiles and shards are as large as the memory of a worker allows."""
+    ones = len(layout.axes) - len(model.card.axes if model.card else layout.axes)
+    card = model.card
+    stride = (1,) * ones + (card.stride if card else (1,) * len(layout.axes))
+    halo = (0,) * ones + (card.halo if card else (0,) * len(layout.axes))
+    fixed = card is not None and card.tile is not None and not card.exact
+    return make_plan(
+        shape=layout.shapes[0],
+        region=region,
+        cell=layout.cells[0],
+        stride=stride,
+        halo=halo,
+        network_axes=len(layout.axes) - ones,
+        needs=_needs(image, model, channels, dtype),
+        memory_bytes=job.memory or default_memory(job.workers),
+        tile=(1,) * ones + card.tile if fixed and card and card.tile else None,
+        exact=card is None or card.exact,
+    )
+
+
+def _needs(image: Image, model: Model, channels: int, dtype: str) -> Needs:
+    itemsize = np.dtype(image.volumes[0].dtype).itemsize
+    mask = np.dtype(dtype).itemsize
+    if model.card is None:
+        return Needs(RESERVED_IDENTITY, itemsize, 2 * mask, 4 * itemsize)
+    classes = len(model.card.classes)
+    blending = 0 if model.card.exact else 4 * (classes + 1)
+    return Needs(
+        reserved=RESERVED_KERAS,
+        read_voxel=channels * itemsize,
+        write_voxel=2 * mask + classes + blending,
+        tile_voxel=model.card.activation_bytes + 4 * (2 * channels + classes) + 1,
+    )
+
+
+def default_memory(workers: int | None) -> int:
+    """Half of the machine's memory, shared among the workers, 8 GiB at most."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(8 * 1024 * MEBIBYTE, total // 2 // (workers or default_workers()))
+
+
+def default_workers() -> int:
+    """One worker for every two CPUs."""
+    return max(1, (os.cpu_count() or 1) // 2)
