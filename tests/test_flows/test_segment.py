@@ -21,9 +21,12 @@ STAGES = ["plan", "infer", "pyramid", "verify", "aggregate", "publish", "report"
 
 @pytest.fixture(scope="module")
 def prefect_harness():
-    """A Prefect server with an empty database."""
-    with prefect_test_harness(server_startup_timeout=240):
-        yield
+    """A Prefect server with an empty database, which tells nobody that it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.setenv("DO_NOT_TRACK", "1")
+        with prefect_test_harness(server_startup_timeout=240):
+            yield
 
 
 def test_prefect_sees_stages_and_artifacts_and_no_shards(prefect_harness, tiny_image):
