@@ -51,12 +51,12 @@ def tiny_bundle(tmp_path_factory):
     return make_bundle(tmp_path_factory.mktemp("bundle"), intensity)
 
 
-def make_bundle(folder, intensity):
+def make_bundle(folder, intensity, *, width=4, depth=2):
     """A small bundle with random weights and an intensity rule; its folder."""
     from segmentation.networks.unet import build_unet
     from segmentation.packing import make_card
 
-    model = build_unet("yx", channels=1, num_classes=3, width=4, depth=2, seed=1)
+    model = build_unet("yx", channels=1, num_classes=3, width=width, depth=depth, seed=1)
     classes = [ClassInfo(i, name, (40 * i, 90, 160, 255)) for i, name in enumerate(CLASSES)]
     save_bundle(folder, model, make_card(model, classes, axes="yx", intensity=intensity))
     return str(folder)
