@@ -106,7 +106,7 @@ def small_cells(cell_bytes=(2**11, 2**13), chunk=16, plane=8):
         patch.setattr(levels, "SMALLEST_PLANE", plane)
         patch.setattr(sizing, "RESERVED_IDENTITY", 0)
         patch.setattr(sizing, "RESERVED_KERAS", 0)
-        # Tiny objects need not survive a power cut, and waiting for the disk takes most of the time.
+        # Tiny objects need not survive a power cut; waiting for the disk takes most of the time.
         patch.setattr(os, "fsync", lambda _descriptor: None)
         yield
 

@@ -61,7 +61,7 @@ def check_identity(folder, stack, memory, executor=None):
     return run
 
 
-@settings(max_examples=8)
+@settings(max_examples=20)
 @given(stack=stacks(), memory=st.sampled_from([2**18, 2**19, 2**24]))
 def test_identity_returns_the_volume_bit_for_bit(tmp_path_factory, stack, memory):
     check_identity(tmp_path_factory.mktemp("identity"), stack, memory)
