@@ -133,7 +133,7 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form, for JSON."""
-        return json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))  # type: ignore[no-any-return]
+        return json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))  # type: ignore[no-any-return]  # json
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Card:

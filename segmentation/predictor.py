@@ -133,7 +133,7 @@ class NetworkPredictor:
 
         signature = [tensorflow.TensorSpec(shape, "float32")]
 
-        @tensorflow.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+        @tensorflow.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TF
         def compiled(tiles: Any) -> Any:
             return read(keras.ops, self._model(tiles, training=False), self._head)
 
@@ -222,7 +222,7 @@ def _read_probabilities(ops: Any, outputs: Any, head: str) -> Any:
 def _compile_jax(model: keras.Model, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     import jax
 
-    @jax.jit  # type: ignore[untyped-decorator]
+    @jax.jit  # type: ignore[untyped-decorator]  # jax has no types here
     def compiled(trainable: Any, fixed: Any, tiles: Any) -> Any:
         return read(model.stateless_call(trainable, fixed, tiles, training=False)[0])
 
