@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import numba
 import numpy as np
+
+from segmentation.metrics.counting import count_planes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,24 +92,15 @@ class ConfusionMatrix:
         ValueError
             If the shapes differ, a dtype is not integer, or `num_classes` is below 1.
         """
-        if truth.shape != prediction.shape:
-            raise ValueError(
-                f"truth has shape {truth.shape} and prediction {prediction.shape}; "
-                "expected two arrays of the same voxels"
-            )
-        if num_classes < 1:
-            raise ValueError(f"num_classes is {num_classes}; expected at least 1")
-        flat_truth, flat_prediction = _flat("truth", truth), _flat("prediction", prediction)
-        has_ignore = ignore_label is not None and _fits(ignore_label, flat_truth.dtype)
-        counts = np.zeros((num_classes, num_classes), np.int64)
-        ignored, out_of_range = _count(
-            flat_truth,
-            flat_prediction,
-            has_ignore,
-            _wrapped(ignore_label) if ignore_label is not None and has_ignore else 0,
-            counts,
-        )
-        return cls(counts, int(ignored), int(out_of_range))
+        planes = count_planes(truth, prediction, num_classes, ignore_label)
+        return cls.from_plane(planes.sum(axis=0))
+
+    @classmethod
+    def from_plane(cls, counts: NDArray[np.int64]) -> Self:
+        """Return the matrix of a row of `count_planes`, or of a sum of such rows."""
+        num_classes = math.isqrt(counts.size - 2)
+        matrix = counts[:-2].reshape(num_classes, num_classes)
+        return cls(matrix, int(counts[-2]), int(counts[-1]))
 
     @property
     def num_classes(self) -> int:
@@ -153,48 +146,3 @@ class ConfusionMatrix:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the matrix that `to_dict` wrote."""
         return cls(np.array(data["counts"]), int(data["ignored"]), int(data["out_of_range"]))
-
-
-def _flat(name: str, array: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-    """Return the voxels in C order and native byte order, copied only where they are not so."""
-    if array.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} has dtype {array.dtype}; expected integer labels, convert it with "
-            ".astype('uint8') or take the argmax of probabilities"
-        )
-    return array.ravel().astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _fits(value: int, dtype: np.dtype[Any]) -> bool:
-    limits = np.iinfo(dtype)
-    return limits.min <= value <= limits.max
-
-
-def _wrapped(value: int) -> int:
-    """Return the value as the kernel sees it: the 64 bits read as a signed integer."""
-    return (value + 2**63) % 2**64 - 2**63
-
-
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]  # numba has no types
-def _count(
-    truth: NDArray[np.integer[Any]],
-    prediction: NDArray[np.integer[Any]],
-    has_ignore: bool,
-    ignore: int,
-    counts: NDArray[np.int64],
-) -> tuple[int, int]:
-    """Add every voxel to `counts` in place; return how many were ignored and out of range."""
-    num_classes = counts.shape[0]
-    ignored = 0
-    out_of_range = 0
-    for index in range(truth.size):
-        # uint64 above 2**63 turns negative here, which is out of range as it should be.
-        row = np.int64(truth[index])
-        column = np.int64(prediction[index])
-        if has_ignore and row == ignore:
-            ignored += 1
-        elif 0 <= row < num_classes and 0 <= column < num_classes:
-            counts[row, column] += 1
-        else:
-            out_of_range += 1
-    return ignored, out_of_range
