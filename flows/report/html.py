@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-from flows.report.blocks import bar, class_name, confusion_table, flat, legend, pairs_table, table
-from flows.report.png import ERRORS, Color, Picture, data_uri
+from flows.report.blocks import anchor, flat, pairs_table, render_section
+from flows.report.contents import sections, terms
+from flows.report.definitions import LEAD
+from flows.report.document import Gallery, Section, Text
+from flows.report.png import ERRORS, Color, Picture
+from flows.report.safe import html_safe
 from flows.report.style import STYLE
-from flows.report.words import (
-    SCORES,
-    has_scores,
-    headline_note,
-    percent,
-    score_number,
-    score_text,
-    top_confusions,
-    warnings,
-    weakest_class,
-)
+from flows.report.words import has_scores, headline_note, score_text, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-DEFINITIONS = (
-    ("Dice", "2 TP / (2 TP + FP + FN): twice the overlap, over the two sizes added up."),
-    ("IoU", "TP / (TP + FP + FN): the overlap, over everything either of the two covers."),
-    ("Precision", "TP / (TP + FP): of what was predicted as the class, the share that is right."),
-    ("Recall", "TP / (TP + FN): of the class in the truth, the share that was found."),
-    ("Specificity", "TN / (TN + FP): of everything else, the share that was left alone."),
-    ("Support", "TP + FN: voxels of the class in the truth."),
-    (
-        "Macro-foreground",
-        "Plain mean over the foreground classes, so that a rare class counts as much as a common "
-        "one. Classes that occur neither in truth nor in prediction are left out, and counted.",
-    ),
-    (
-        "Pooled Dice",
-        "All classes thrown together, the background included. It equals accuracy, the share of "
-        "voxels whose class is right, and is mostly about the background.",
-    ),
-    ("Undefined", "The score would divide by zero. It is never counted as 0 or as 1."),
-)
+FEWEST_FOR_CONTENTS = 5  # sections; fewer are found without a list
 
 
 def render_report(
@@ -53,14 +28,15 @@ def render_report(
     pictures: Sequence[Picture] = (),
     colors: Mapping[int, Color] | None = None,
     seconds: Mapping[str, float] | None = None,
+    worst: Mapping[int, Sequence[Picture]] | None = None,
 ) -> str:
     """Render one run as a page that needs no other file and no network.
 
     Parameters
     ----------
     result : the content of result.json
-        Without truth it holds "shares" (value, name, voxels, share) in place of scores. "shards"
-        (planned, done, skipped, failed) and "amplification" are shown where they are there.
+        A section is shown where there is something for it. Without truth it holds "shares"
+        (value, name, voxels, share) in place of scores.
     title : str
     provenance : nested mapping
         What the masks were made from; shown as dotted names and values.
@@ -68,6 +44,8 @@ def render_report(
     colors : label value to red, green, blue, optional
         Shown beside the class names; those of the pictures.
     seconds : stage to seconds, optional
+    worst : class value to pictures, optional
+        Planes of the lowest Dice of a class, worst first; a caption says where and how low.
 
     Returns
     -------
@@ -75,17 +53,17 @@ def render_report(
         The HTML document; every string from outside is escaped.
     """
     palette = colors or {}
-    scored = has_scores(result)
-    body = [f"<h1>{escape(title)}</h1>", *(_verdict(result) if scored else _no_truth(result))]
-    body += [f'<p class="warning"><b>Warning.</b> {escape(text)}</p>' for text in warnings(result)]
-    body += [*(_scores(result, palette) if scored else _shares(result, palette))]
-    if scored:
-        body += _confusion(result)
-    body += [*_pictures(result, pictures, palette), *_facts(result, seconds or {})]
-    body += _provenance(provenance)
-    if scored:
-        body += _definitions()
-    return "\n".join([*_head(title), "<body><main>", *body, "</main></body>", "</html>", ""])
+    first, last = sections(result, palette)
+    galleries = [*_worst(result, worst or {}, palette), *_pictures(result, pictures, palette)]
+    shown = [*first, *galleries, *last]
+    ending = [*_facts(result, seconds or {}), *_provenance(provenance)]
+    ending += _definitions(terms(result, shown))
+    verdict = _verdict(result) if has_scores(result) else _no_truth(result)
+    body = [f"<h1>{html_safe(title)}</h1>", *verdict, *_contents(shown)]
+    body += [render_section(section, palette) for section in shown]
+    return "\n".join(
+        [*_head(title), "<body><main>", *body, *ending, "</main></body>", "</html>", ""]
+    )
 
 
 def _head(title: str) -> list[str]:
@@ -96,24 +74,24 @@ def _head(title: str) -> list[str]:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
-        f"<title>{escape(title)}</title>",
+        f"<title>{html_safe(title)}</title>",
         f"<style>{STYLE}</style></head>",
     ]
 
 
 def _verdict(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the one number to judge by, large, and the others beside it."""
+    """Yield the one number to judge by, large, the others beside it, and a sentence."""
     beside = (
         ("Pooled Dice (= accuracy)", score_text(result, "pooled_dice")),
         ("Macro-foreground IoU", score_text(result, "macro_foreground_iou")),
     )
     yield '<div class="verdict"><dl class="lead"><dt>Macro-foreground Dice</dt>'
-    yield f"<dd>{escape(score_text(result, 'macro_foreground_dice'))}</dd>"
-    yield f'<dd class="note">{escape(headline_note(result))}</dd></dl>'
-    yield from (f"<dl><dt>{name}</dt><dd>{escape(text)}</dd></dl>" for name, text in beside)
+    yield f"<dd>{html_safe(score_text(result, 'macro_foreground_dice'))}</dd>"
+    yield f'<dd class="note">{html_safe(headline_note(result))}</dd></dl>'
+    yield from (f"<dl><dt>{name}</dt><dd>{html_safe(text)}</dd></dl>" for name, text in beside)
     yield "</div>"
     counted = f"Counted over {result['voxels']:,} voxels, {result['ignored']:,} of them ignored."
-    yield f"<p>{escape(' '.join(filter(None, (weakest_class(result), counted))))}</p>"
+    yield f'<p class="trust">{html_safe(trust(result))}</p><p class="soft">{counted}</p>'
 
 
 def _no_truth(result: Mapping[str, Any]) -> Iterator[str]:
@@ -123,68 +101,60 @@ def _no_truth(result: Mapping[str, Any]) -> Iterator[str]:
     yield '<dd class="note">No truth was given: this page shows shares, not scores.</dd></dl></div>'
 
 
-def _scores(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Iterator[str]:
-    yield "<h2>Scores per class</h2>"
-    rows = [
-        class_name(entry, colors)
-        + "".join(_score_cell(entry, name, heading) for name, heading in SCORES)
-        + f'<td data-label="Support">{entry["support"]:,}</td>'
-        for entry in result["classes"]
-    ]
-    yield table(["Class", *[heading for _, heading in SCORES], "Support"], rows)
-    yield '<p class="soft">The background is not part of the macro-foreground mean.</p>'
-
-
-def _shares(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Iterator[str]:
-    yield "<h2>Shares per class</h2>"
-    rows = [
-        class_name(entry, colors)
-        + f'<td data-label="Voxels">{entry["voxels"]:,}</td>'
-        + f'<td data-label="Share"><span>{percent(entry["share"])}'
-        + f"{bar(entry['share'])}</span></td>"
-        for entry in result["shares"]
-    ]
-    yield table(["Class", "Voxels", "Share"], rows)
-
-
-def _score_cell(entry: Mapping[str, Any], name: str, heading: str) -> str:
-    value = entry[name]
-    if value is None:
-        text = f'<span class="undefined">{escape(score_text(entry, name))}</span>'
-    else:
-        drawn = bar(value) if name == "dice" else ""
-        text = f"<span>{escape(score_number(value))}{drawn}</span>"
-    return f'<td data-label="{heading}">{text}</td>'
-
-
-def _confusion(result: Mapping[str, Any]) -> Iterator[str]:
-    yield "<h2>What was taken for what</h2>"
-    yield from (f"<p>{escape(sentence)}</p>" for sentence in top_confusions(result))
-    yield confusion_table([entry["name"] for entry in result["classes"]], result["confusion"])
-    yield '<p class="soft">Each row adds up to 100 % of a class of the truth; framed: right.</p>'
+def _contents(shown: Sequence[Section]) -> Iterator[str]:
+    """Yield links to the sections of a long page."""
+    if len(shown) < FEWEST_FOR_CONTENTS:
+        return
+    links = "".join(
+        f'<li><a href="#{anchor(section.title)}">{html_safe(section.title)}</a></li>'
+        for section in shown
+    )
+    yield f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
 
 
 def _pictures(
     result: Mapping[str, Any], pictures: Sequence[Picture], colors: Mapping[int, Color]
-) -> Iterator[str]:
-    if not pictures:
+) -> Iterator[Section]:
+    if pictures:
+        gallery = Gallery(tuple(pictures), legends=_legends(result, pictures, colors))
+        yield Section("Pictures", (gallery,))
+
+
+def _worst(
+    result: Mapping[str, Any],
+    worst: Mapping[int, Sequence[Picture]],
+    colors: Mapping[int, Color],
+) -> Iterator[Section]:
+    """Yield the lowest planes of each class, and what their choice does."""
+    if not any(worst.values()):
         return
-    classes = result["classes"] if has_scores(result) else result["shares"]
-    named = [
-        (colors[c["value"]], c["name"]) for c in classes if c["value"] and c["value"] in colors
+    names = {entry["value"]: entry["name"] for entry in result.get("classes", ())}
+    planes = len((result.get("slices") or {}).get("rows", ()))
+    total = f"{planes:,} planes" if planes else "many planes"
+    lead = (
+        f"Chosen for a low Dice, class by class. The worst of {total} is expected to be low, "
+        "whatever the model: these show how the masks fail, not how often."
+    )
+    every = [picture for pictures in worst.values() for picture in pictures]
+    legends = _legends(result, every, colors)
+    galleries = [
+        Gallery(tuple(pictures), title=names.get(value, f"class {value}"))
+        for value, pictures in worst.items()
+        if pictures
     ]
-    yield "<h2>Pictures</h2>"
-    yield legend(named)
-    if any(name == "errors" for picture in pictures for name, _ in picture.panels):
-        yield legend(ERRORS)
-    for picture in pictures:
-        caption = escape(picture.caption)
-        yield f'<figure><figcaption>{caption}</figcaption><div class="panels">'
-        for name, png in picture.panels:
-            label = escape(name)
-            yield f'<div><span>{label}</span><img alt="{label}, {caption}" '
-            yield f'src="{data_uri(png)}"></div>'
-        yield "</div></figure>"
+    yield Section("Worst planes", (Text(lead), Gallery((), legends=legends), *galleries))
+
+
+def _legends(
+    result: Mapping[str, Any], pictures: Sequence[Picture], colors: Mapping[int, Color]
+) -> tuple[tuple[tuple[Color, str], ...], ...]:
+    """Return what the colours of the classes mean, and those of errors where they are shown."""
+    classes = result["classes"] if has_scores(result) else result["shares"]
+    named = tuple(
+        (colors[c["value"]], c["name"]) for c in classes if c["value"] and c["value"] in colors
+    )
+    errors = any(name == "errors" for picture in pictures for name, _ in picture.panels)
+    return (named, ERRORS) if errors else (named,)
 
 
 def _facts(result: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
@@ -205,10 +175,9 @@ def _provenance(provenance: Mapping[str, Any]) -> Iterator[str]:
         yield pairs_table(list(flat(provenance)))
 
 
-def _definitions() -> Iterator[str]:
-    yield "<h2>What the scores mean</h2>"
-    yield "<p>For one class: TP voxels are rightly given it, FP wrongly; FN voxels are of the"
-    yield "class but were given another; TN are all the rest.</p>"
-    yield '<dl class="terms">'
-    yield from (f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in DEFINITIONS)
-    yield "</dl>"
+def _definitions(entries: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if entries:
+        yield f"<h2>What the scores mean</h2>\n<p>{html_safe(LEAD)}</p>"
+        yield '<dl class="terms">'
+        yield from (f"<dt>{html_safe(a)}</dt><dd>{html_safe(b)}</dd>" for a, b in entries)
+        yield "</dl>"

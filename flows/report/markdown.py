@@ -1,36 +1,48 @@
-"""The per-class table as Markdown, and as rows, for the artifacts of a run."""
+"""The report as Markdown, and its classes as rows, for the artifacts of a run."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from flows.report.words import (
-    SCORES,
-    has_scores,
-    headline_note,
-    percent,
-    score_text,
-    warnings,
-)
+from flows.report.contents import sections, terms
+from flows.report.document import Matrix, Note, Table, Text, shorten
+from flows.report.numbers import percent
+from flows.report.safe import markdown_safe as safe
+from flows.report.words import SCORES, has_scores, headline_note, score_text, trust
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from flows.report.document import Block, Cell, Section
+
+LONGEST_TABLE = 20  # rows
 
 
 def render_markdown(result: Mapping[str, Any], *, report_url: str | None = None) -> str:
-    """Return headline, warnings, per-class table and the link to the report as Markdown.
+    """Return what the report says as Markdown: everything but its pictures and drawings.
 
     Parameters
     ----------
     result : the content of result.json
     report_url : str, optional
         Path or URL of the full report.
+
+    Returns
+    -------
+    str
+        Of long tables the worst 20 rows, with a sentence that says so.
     """
-    parts = _scored(result) if has_scores(result) else _shares(result)
+    first, last = sections(result, {})
+    parts = [_headline(result)]
     if report_url is not None:
         address = report_url.replace(" ", "%20").replace("<", "%3C").replace(">", "%3E")
         parts.append(f"[Full report](<{address}>)")
+    for section in (*first, *last):
+        parts += _section(section)
+    meanings = terms(result, [*first, *last])
+    if meanings:
+        parts.append("## What the scores mean")
+        parts.append("\n".join(f"- **{safe(a)}**: {safe(b)}" for a, b in meanings))
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,56 +66,80 @@ def table_rows(result: Mapping[str, Any]) -> list[dict[str, str | int | float]]:
         {
             "value": entry["value"],
             "class": entry["name"],
-            **{heading: _cell(entry, score) for score, heading in SCORES},
+            **{heading: _number(entry, score) for score, heading in SCORES},
             "support": entry["support"],
         }
         for entry in result["classes"]
     ]
 
 
-def _scored(result: Mapping[str, Any]) -> list[str]:
-    headline = (
-        f"**Macro-foreground Dice {score_text(result, 'macro_foreground_dice')}** "
-        f"({headline_note(result)}); pooled Dice {score_text(result, 'pooled_dice')}."
+def _headline(result: Mapping[str, Any]) -> str:
+    if not has_scores(result):
+        return "**No truth was given:** these are shares of the mask, not scores."
+    return (
+        f"**Macro-foreground Dice {safe(score_text(result, 'macro_foreground_dice'))}** "
+        f"({safe(headline_note(result))}); pooled Dice {safe(score_text(result, 'pooled_dice'))}."
+        f"\n\n{safe(trust(result))}"
     )
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {safe(section.title)}"
+    for block in section.blocks:
+        yield from _block(block)
+
+
+def _block(block: Block) -> Iterator[str]:
+    """Yield what can be said of a block without drawing it."""
+    if isinstance(block, Text):
+        yield safe(block.text)
+    elif isinstance(block, Note):
+        code = f" ({safe(block.code)})" if block.code else ""
+        advice = f" {safe(block.advice)}" if block.advice else ""
+        yield f"> **{safe(block.weight)}:** {safe(block.statement)}{code}{advice}"
+    elif isinstance(block, Matrix):
+        yield from _matrix(block)
+    elif isinstance(block, Table):
+        yield from _table(block)
+
+
+def _matrix(matrix: Matrix) -> Iterator[str]:
     rows = [
-        [
-            str(entry["value"]),
-            entry["name"],
-            *[score_text(entry, score) for score, _ in SCORES],
-            f"{entry['support']:,}",
-        ]
-        for entry in result["classes"]
+        [name, *[percent(count / whole) if whole else "–" for count in counts]]
+        for name, counts, whole in zip(matrix.names, matrix.counts, matrix.wholes, strict=True)
     ]
-    heads = ["Value", "Class", *[heading for _, heading in SCORES], "Support"]
-    notes = [f"> **Warning:** {escape(sentence)}" for sentence in warnings(result)]
-    return [headline, *notes, _table(heads, rows)]
+    yield _lines(["truth ↓ predicted as →", *matrix.names], rows, {0})
 
 
-def _shares(result: Mapping[str, Any]) -> list[str]:
-    rows = [
-        [str(entry["value"]), entry["name"], f"{entry['voxels']:,}", percent(entry["share"])]
-        for entry in result["shares"]
-    ]
-    notes = [f"> **Warning:** {escape(sentence)}" for sentence in warnings(result)]
-    headline = "**No truth was given:** these are shares of the mask, not scores."
-    return [headline, *notes, _table(["Value", "Class", "Voxels", "Share"], rows)]
+def _table(table: Table) -> Iterator[str]:
+    """Yield caption, rows and what was cut; rows about classes begin with the value."""
+    shown, remark = shorten(table, LONGEST_TABLE)
+    valued = any(row[0].value is not None for row in shown.rows)
+    rows = [[*([_value(row[0])] if valued else []), *map(_text, row)] for row in shown.rows]
+    if shown.caption:
+        yield safe(shown.caption)
+    heads = [*(["Value"] if valued else []), *shown.heads]
+    worded = {place for row in shown.rows for place, cell in enumerate(row) if cell.words}
+    yield _lines(heads, rows, {place + valued for place in {0} | worded})
+    if remark:
+        yield remark
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table: second column left, the others right."""
-    rules = ["---" if index == 1 else "---:" for index in range(len(heads))]
-    lines = [heads, rules, *[[escape(cell) for cell in row] for row in rows]]
+def _value(cell: Cell) -> str:
+    return "" if cell.value is None else str(cell.value)
+
+
+def _text(cell: Cell) -> str:
+    return f"{cell.text} ({cell.note})" if cell.note else cell.text
+
+
+def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]], left: set[int]) -> str:
+    """Return a Markdown table: columns of words to the left, the others to the right."""
+    rules = ["---" if index in left else "---:" for index in range(len(heads))]
+    lines = [[safe(head) for head in heads], rules, *[[safe(c) for c in row] for row in rows]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def escape(text: str) -> str:
-    """Return text in which Markdown and HTML find nothing to interpret, on one line."""
-    one_line = " ".join(text.split())
-    marked = re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", one_line)
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _cell(entry: Mapping[str, Any], score: str) -> str | float:
+def _number(entry: Mapping[str, Any], score: str) -> str | float:
     value = entry[score]
     return score_text(entry, score) if value is None else round(value, 4)

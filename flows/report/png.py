@@ -60,6 +60,7 @@ def draw_picture(
     *,
     colors: Mapping[int, Color],
     ignore_label: int | None = None,
+    objects: bool = False,
 ) -> Picture:
     """Draw image and mask of one plane and, where there is truth, truth and errors.
 
@@ -71,6 +72,8 @@ def draw_picture(
     colors : label value to red, green, blue
     ignore_label : int, optional
         Truth of this value is no error, whatever the mask says.
+    objects : bool
+        The labels are object ids: where both have one there is no error, whatever the ids.
 
     Returns
     -------
@@ -88,7 +91,8 @@ def draw_picture(
         panels.append(("truth", overlay(image, truth, colors)))
     panels.append(("mask", overlay(image, mask, colors)))
     if truth is not None:
-        panels.append(("errors", error_map(image, truth, mask, ignore_label=ignore_label)))
+        compared = np.where((truth != 0) & (mask != 0), truth, mask) if objects else mask
+        panels.append(("errors", error_map(image, truth, compared, ignore_label=ignore_label)))
     return Picture(caption, tuple((name, to_png(array)) for name, array in panels))
 
 

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from flows.report.words import (
-    SCORES,
-    has_scores,
-    headline_note,
-    percent,
-    score_number,
-    score_text,
-    warnings,
-)
+from flows.report.intervals import headline_interval
+from flows.report.numbers import measured, percent, probability, score_number, signed, unit_symbol
+from flows.report.safe import one_line
+from flows.report.words import SCORES, has_scores, headline_note, score_text, warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def score_table(result: Mapping[str, Any]) -> Table:
@@ -56,7 +51,7 @@ def _cells(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         rows = [
             [
                 str(entry["value"]),
-                _line(entry["name"]),
+                one_line(entry["name"]),
                 f"{entry['voxels']:,}",
                 percent(entry["share"]),
             ]
@@ -66,7 +61,7 @@ def _cells(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             str(entry["value"]),
-            _line(entry["name"]),
+            one_line(entry["name"]),
             *["–" if entry[name] is None else score_number(entry[name]) for name, _ in SCORES],
             f"{entry['support']:,}",
         ]
@@ -85,11 +80,53 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         f"({headline_note(result)}); pooled Dice {score_text(result, 'pooled_dice')}"
     )
     reasons = [
-        f"– {_line(entry['name'])}, {score}: {reason}"
+        f"– {one_line(entry['name'])}, {score}: {reason}"
         for entry in result["classes"]
         for reason, score in _by_reason(entry).items()
     ]
-    return [headline, *reasons, *[f"Warning: {_line(text)}" for text in warnings(result)]]
+    more = [_interval(result), *_instances(result), *_surface(result), *_comparison(result)]
+    notes = [*filter(None, more), *[f"Warning: {text}" for text in warnings(result)]]
+    return [headline, *reasons, *map(one_line, notes)]
+
+
+def _interval(result: Mapping[str, Any]) -> str:
+    return headline_interval(result) if result.get("intervals") else ""
+
+
+def _instances(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield AP at an IoU of 0.5 and PQ, class by class, in a line."""
+    parts = []
+    for entry in (result.get("instances") or {}).get("classes", ()):
+        half = [m["average_precision"] for m in entry["matches"] if m["threshold"] == 0.5]
+        found = _score(half[0] if half else None)
+        parts.append(f"{entry['name']} AP@0.5 {found}, PQ {_score(entry['pq'])}")
+    if parts:
+        yield f"objects: {'; '.join(parts)}"
+
+
+def _surface(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the surface Dice at the first tolerance, class by class, in a line."""
+    found = result.get("surface")
+    if found and found["tolerances"]:
+        within = measured(found["tolerances"][0], unit_symbol(found.get("unit")))
+        parts = [f"{e['name']} {_score(e['nsd'][0])}" for e in found["classes"]]
+        yield f"surface: NSD within {within}: {'; '.join(parts)}"
+
+
+def _comparison(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the difference of the headline of two masks, and its p."""
+    found = result.get("comparison")
+    entry = next(iter((found or {}).get("scores", ())), None)
+    if found and entry:
+        names = f"{found['first']} − {found['second']}"
+        difference, p = entry["difference"], entry["p"]
+        size = "undefined" if difference is None else signed(difference)
+        chance = "no test" if p is None else f"p {probability(p)}"
+        yield f"comparison: {entry['name']}, {names}: {size}, {chance}"
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else score_number(value)
 
 
 def _by_reason(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -99,8 +136,3 @@ def _by_reason(entry: Mapping[str, Any]) -> dict[str, str]:
         if entry[name] is None:
             grouped.setdefault(entry["undefined"].get(name, "not computed"), []).append(heading)
     return {reason: " and ".join(headings) for reason, headings in grouped.items()}
-
-
-def _line(text: str) -> str:
-    """Return text without line breaks and control characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

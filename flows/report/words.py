@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flows.report.intervals import headline_interval
+from flows.report.numbers import counted, percent, score_number
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,15 +27,6 @@ def has_scores(result: Mapping[str, Any]) -> bool:
     return any("dice" in entry for entry in result.get("classes", ()))
 
 
-def score_number(value: float) -> str:
-    """Return a score with three decimals, never rounded up to 1 or down to 0."""
-    if 0 < value < 0.0005:
-        return "<0.001"
-    if 0.9995 <= value < 1:
-        return ">0.999"
-    return f"{value:.3f}"
-
-
 def score_text(scored: Mapping[str, Any], name: str) -> str:
     """Return a score of a class, or of the whole result, or "undefined (the reason)"."""
     value = scored.get(name)
@@ -41,42 +35,38 @@ def score_text(scored: Mapping[str, Any], name: str) -> str:
     return f"undefined ({scored.get('undefined', {}).get(name, 'not computed')})"
 
 
-def percent(share: float) -> str:
-    """Return a share as a percentage, never rounded up to 100 or down to 0."""
-    if 0 < share < 0.0005:
-        return "<0.1 %"
-    if 0.9995 <= share < 1:
-        return ">99.9 %"
-    return f"{100 * share:.1f} %"
-
-
 def headline_note(result: Mapping[str, Any]) -> str:
     """Say over which classes the macro-foreground Dice is the mean."""
     foreground = len(result["classes"]) - 1
     left_out = int(result.get("macro_undefined", 0))
     if not left_out:
-        return f"mean of {_number(foreground, 'foreground class')}"
+        return f"mean of {counted(foreground, 'foreground class')}"
     return (
-        f"mean of {foreground - left_out} of {_number(foreground, 'foreground class')}; "
+        f"mean of {foreground - left_out} of {counted(foreground, 'foreground class')}; "
         f"{left_out} left out because neither truth nor prediction has any voxel of it"
     )
 
 
-def weakest_class(result: Mapping[str, Any]) -> str | None:
-    """Name the foreground class with the lowest Dice, if there are two or more to choose from."""
+def trust(result: Mapping[str, Any]) -> str:
+    """Say in one sentence how far the masks can be trusted, class by class and as a whole."""
     scored = [entry for entry in result["classes"][1:] if entry["dice"] is not None]
-    if len(scored) < 2:
-        return None
+    if not scored:
+        return "No foreground class could be scored."
+    best = max(scored, key=lambda entry: float(entry["dice"]))
     worst = min(scored, key=lambda entry: float(entry["dice"]))
-    return (
-        f"The weakest class is {worst['name']}: Dice {score_number(worst['dice'])}, "
-        f"{_number(worst['support'], 'voxel')} in the truth."
-    )
+    last = f"{worst['name']}: Dice {score_number(worst['dice'])}, "
+    last += f"{counted(worst['support'], 'voxel')} in the truth"
+    if len(scored) == 1:
+        classes = f"The one class scored is {last}"
+    else:
+        classes = f"The masks are best for {best['name']}: Dice {score_number(best['dice'])}"
+        classes += f", and worst for {last}"
+    return f"{classes}; {headline_interval(result)}."
 
 
 def warnings(result: Mapping[str, Any]) -> list[str]:
     """List what a reader must know before believing the numbers, most important first."""
-    found = [_unfinished(result), _pooled_gap(result), _out_of_range(result)]
+    found = [unfinished(result), _pooled_gap(result), _out_of_range(result)]
     return [sentence for sentence in found if sentence]
 
 
@@ -92,18 +82,19 @@ def top_confusions(result: Mapping[str, Any], limit: int = 3) -> list[str]:
     pairs.sort(key=lambda pair: pair[:2], reverse=True)
     return [
         f"{percent(share)} of {truth} was predicted as {prediction} "
-        f"({count:,} of {_number(whole, 'voxel')})."
+        f"({count:,} of {counted(whole, 'voxel')})."
         for share, count, whole, truth, prediction in pairs[:limit]
     ]
 
 
-def _unfinished(result: Mapping[str, Any]) -> str | None:
+def unfinished(result: Mapping[str, Any]) -> str | None:
+    """Say that shards have failed, if any have."""
     shards = result.get("shards", {})
     failed = int(shards.get("failed", 0))
     if not failed:
         return None
     return (
-        f"This run is incomplete: {failed:,} of {_number(shards.get('planned', 0), 'shard')} "
+        f"This run is incomplete: {failed:,} of {counted(shards.get('planned', 0), 'shard')} "
         "failed, and their voxels are in none of these numbers. The same command resumes it."
     )
 
@@ -125,12 +116,6 @@ def _out_of_range(result: Mapping[str, Any]) -> str | None:
     if not count:
         return None
     return (
-        f"{_number(count, 'voxel')} hold a value that is no class, in truth or prediction; "
+        f"{counted(count, 'voxel')} hold a value that is no class, in truth or prediction; "
         "they are in none of these scores."
     )
-
-
-def _number(count: int, noun: str) -> str:
-    """Return "1 voxel", "2,000 voxels", "3 foreground classes"."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"

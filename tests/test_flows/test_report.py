@@ -3,89 +3,25 @@ from __future__ import annotations
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from flows.report.html import render_report
-from flows.report.markdown import render_markdown, table_rows
 from flows.report.png import ERRORS, Picture, data_uri, draw_picture, error_map, overlay, to_png
-from flows.report.terminal import plain_text, score_table
-from flows.report.words import percent, score_number, top_confusions, warnings, weakest_class
-from segmentation.metrics.confusion import ConfusionMatrix
-from segmentation.metrics.scores import scores
+from flows.report.words import top_confusions, trust, warnings
+from tests.test_flows.report_outline import NASTY, page
+from tests.test_flows.results import UNSCORED, scored
 
-NASTY = "glia|<script>alert('x')</script>&\n**bold**"
 COLORS = {1: (86, 180, 233), 2: (230, 159, 0)}
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-def scored(counts: Any, names: tuple[str, ...] = ("background", "membrane", "synapse")) -> Any:
-    return scores(ConfusionMatrix(np.array(counts, np.int64)), names)
 
 
 GOOD = scored([[80, 1, 0], [1, 10, 0], [0, 1, 7]])
 FLATTERED = scored([[90, 0, 0], [2, 3, 0], [1, 4, 0]])
-UNSCORED: dict[str, Any] = {
-    "classes": [{"value": 0, "name": "background"}, {"value": 1, "name": NASTY}],
-    "shares": [
-        {"value": 0, "name": "background", "voxels": 3000, "share": 0.75},
-        {"value": 1, "name": NASTY, "voxels": 1000, "share": 0.25},
-    ],
-}
-
-
-class Outline(HTMLParser):
-    """Checks that tags nest, and keeps tags, addresses and text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
-
-
-def page(result: Any, **options: Any) -> Outline:
-    return Outline(render_report(result, **{"title": "run", "provenance": {}, **options}))
-
 
 # --- words
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0.000"), (1e-5, "<0.001"), (0.5, "0.500"), (0.99999, ">0.999"), (1.0, "1.000")],
-)
-def test_numbers_are_not_rounded_to_perfect_or_to_nothing(value: float, text: str) -> None:
-    assert score_number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("share", "text"), [(0, "0.0 %"), (1e-6, "<0.1 %"), (0.999999, ">99.9 %"), (1, "100.0 %")]
-)
-def test_shares_are_not_rounded_to_all_or_to_nothing(share: float, text: str) -> None:
-    assert percent(share) == text
 
 
 def test_warns_when_the_pooled_score_flatters() -> None:
@@ -110,11 +46,15 @@ def test_confusions_are_told_by_their_share_of_the_true_class() -> None:
     ]
 
 
-def test_weakest_class_needs_a_choice() -> None:
-    assert weakest_class(FLATTERED) == (
-        "The weakest class is synapse: Dice 0.000, 5 voxels in the truth."
+def test_trust_names_best_and_worst_class_and_why_there_is_no_interval() -> None:
+    assert trust(FLATTERED) == (
+        "The masks are best for membrane: Dice 0.500, and worst for synapse: Dice 0.000, 5 voxels "
+        "in the truth; no interval: none was computed."
     )
-    assert weakest_class(scored([[9, 1], [0, 5]], ("background", "cell"))) is None
+    one = scored([[9, 1], [0, 5]], ("background", "cell"))  # 2*5 / (5+6)
+    assert trust(one).startswith("The one class scored is cell: Dice 0.909, 5 voxels in the truth;")
+    none = scored([[9, 0], [0, 0]], ("background", "cell"))
+    assert trust(none) == "No foreground class could be scored."
 
 
 # --- pictures
@@ -202,8 +142,7 @@ def test_page_needs_no_network_and_no_script() -> None:
     assert all(address.startswith("data:image/png;base64,") for address in outline.addresses)
     assert len(outline.addresses) == 2
     assert {"script", "link", "iframe"}.isdisjoint(outline.tags)
-    text = render_report(GOOD, title="run", provenance={})
-    assert not re.search(r"https?:|url\(|@import", text)
+    assert not re.search(r"https?:|url\(|@import", outline.page)
 
 
 @pytest.mark.parametrize(
@@ -246,56 +185,3 @@ def test_page_of_nothing_counted_says_so() -> None:
 def test_same_result_same_page() -> None:
     options: dict[str, Any] = {"title": "run", "provenance": {"seed": 1}, "colors": COLORS}
     assert render_report(GOOD, **options) == render_report(GOOD, **options)
-
-
-# --- artifact and terminal
-
-
-def test_markdown_has_one_row_per_class_whatever_their_names() -> None:
-    result = scored([[5, 0], [1, 0]], ("background", NASTY))
-    text = render_markdown(result, report_url="/runs/a b/report.html")
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 4
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
-    assert "<script>" not in text
-    assert "**Macro-foreground Dice 0.000**" in text
-    assert "[Full report](</runs/a%20b/report.html>)" in text
-
-
-def test_markdown_without_truth_shows_shares() -> None:
-    text = render_markdown(UNSCORED)
-    assert "No truth was given" in text
-    assert "| 0 | background | 3,000 | 75.0 % |" in text
-
-
-def test_table_rows_are_plain_and_name_what_is_undefined() -> None:
-    last = table_rows(FLATTERED)[2]
-    assert last["class"] == "synapse"
-    assert last["Precision"] == "undefined (no voxel was predicted as this class)"
-    assert (last["Dice"], last["support"]) == (0.0, 5)
-    assert table_rows(UNSCORED)[0] == {
-        "value": 0,
-        "class": "background",
-        "voxels": 3000,
-        "share": 0.75,
-    }
-
-
-def test_plain_text_is_aligned_and_explains_dashes() -> None:
-    lines = plain_text(FLATTERED).splitlines()
-    assert {len(line) for line in lines[:4]} == {len(lines[0])}
-    assert lines[3].split() == ["2", "synapse", "0.000", "0.000", "–", "0.000", "1.000", "5"]
-    assert "macro-foreground Dice 0.250 (mean of 2 foreground classes)" in lines[4]
-    assert lines[5] == "– synapse, Precision: no voxel was predicted as this class"
-    assert lines[6].startswith("Warning: The pooled score flatters")
-    assert plain_text(UNSCORED).count("\n") == 4
-
-
-def test_terminal_table_prints_names_as_they_are() -> None:
-    console = Console(file=io.StringIO(), width=120, record=True)
-    console.print(score_table(scored([[5, 0], [1, 3]], ("background", "[red]cell[/]"))))
-    console.print(score_table(UNSCORED))
-    text = console.export_text()
-    assert "[red]cell[/]" in text
-    assert "0.857" in text  # 2*3 / (4+3)
-    assert "75.0 %" in text
