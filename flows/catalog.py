@@ -33,7 +33,7 @@ class Entry:
         The part to use, along the axes of the label.
     group : str
         Specimen, paper or patient.
-    split : str
+    split : str or None
         ``train``, ``validation`` or ``test``.
     """
 
@@ -41,7 +41,7 @@ class Entry:
     label: Image
     region: Region
     group: str
-    split: str
+    split: str | None
 
 
 def read_catalog(path: str) -> tuple[Entry, ...]:
@@ -77,7 +77,7 @@ def _entry(folder: Path, number: int, fields: Any) -> Entry:
             f"expected image, label and perhaps {', '.join(FIELDS[2:])}"
         )
     split = fields.get("split")
-    if split not in SPLITS:
+    if split is not None and split not in SPLITS:
         raise RequestError(
             f"volume {number} of the catalog has the split {split!r}; "
             f"expected one of {', '.join(SPLITS)}"
@@ -142,6 +142,11 @@ def checked_entries(job: TrainJob) -> tuple[Entry, ...]:
     """
     new_bundle(job.out)
     entries = read_catalog(job.catalog)
+    for number, entry in enumerate(entries, 1):
+        if entry.split is None:
+            raise RequestError(
+                f"volume {number} of the catalog has no split; expected one of {', '.join(SPLITS)}"
+            )
     for entry in entries:
         axes = entry.label.volumes[0].axes
         if axes not in ("yx", "zyx") or not axes.endswith(job.axes):

@@ -119,10 +119,10 @@ def _verify(image: str) -> None:
 
 
 def _unseen(image: str) -> dict[str, Any]:
-    from flows.evaluate import evaluate_volume
+    from flows.evaluation_run import run_evaluation
     from flows.jobs import EvaluateJob
 
-    return evaluate_volume(
+    return run_evaluation(
         EvaluateJob(
             image=image,
             labels="cells",

@@ -173,9 +173,37 @@ class SegmentJob(PlanJob):
 class EvaluateJob(VolumeJob):
     """Scores of a mask volume against the truth."""
 
+    image: str = argument("IMAGE.zarr, or CATALOG.yaml with several volumes and their specimens")
     labels: str = Field(description="mask volume")
-    truth: str = Field(description="label to evaluate against")
+    truth: str | None = Field(None, description="label to evaluate against; a catalog names its")
     ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
+    split: Literal["train", "validation", "test"] | None = Field(
+        None, description="volumes of the catalog to evaluate; all of them by default"
+    )
+    instances: bool = Field(
+        False,
+        description="compare objects: ids where a label has no classes, else connected components",
+    )
+    surface: bool = Field(False, description="compare surfaces, in the unit of the voxel size")
+    tolerances: Floats | None = Field(
+        None, description="distances that surfaces may be apart, such as 0.05,0.1"
+    )
+    cap: float | None = Field(None, gt=0, description="distance up to which surfaces are compared")
+    images_along: Literal["t", "z"] | None = Field(
+        None, description="axis along which every index is an image of its own, no section"
+    )
+    probabilities: bool = Field(False, description="score the probabilities the run has kept")
+    against: str | None = Field(None, description="second mask volume, compared pairwise")
+    missing_is_background: bool = Field(
+        False, description="accept a mask in which stored chunks are missing"
+    )
+    force: bool = Field(False, description="evaluate again although it was done")
+
+
+class ReportJob(Job):
+    """The report of a run, written again from its records."""
+
+    run: str = argument("folder of the run")
 
 
 class VerifyJob(Job):

@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from flows.errors import IncompleteRunError, RequestError
+from flows.errors import RequestError
 from flows.prepare import Prepared, check_segment_job, runs_url
+from flows.shard_stage import ShardStage
 from flows.staging import stage_mask
 from segmentation.normalize import IntensityTransform
 from segmentation.plan import ShardPlan
 from storage.blobs import Blobs
 from storage.intensity import percentiles
 from storage.label_names import label_url
-from storage.manifest import RecordWriter, RunManifest
+from storage.manifest import RunManifest
 from storage.stores import join_url
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from flows.executors import Executor
     from flows.jobs import SegmentJob
+    from storage.manifest import RecordWriter
 
 SCHEMA = 1
 INFER = "infer"
@@ -30,7 +30,6 @@ PUBLISHED = "published.json"
 # Written by a verification that found faults: the run is then not finished, the same job mends it.
 DAMAGE = "damage.json"
 PACKAGES = ("maskmill", "keras", "ray", "prefect", "dask", "zarr", "numpy")
-FAILURES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +85,13 @@ class Run:
         """URL of the mask volume."""
         return label_url(self.prepared.container, self.directory)
 
-    def writer(self, stage_name: str, planned: int) -> RecordWriter:
+    def stage(self, name: str, planned: int) -> ShardStage:
+        """A stage with its records."""
+        return ShardStage(self.url, self.prepared.digest, name, planned, self.attempt)
+
+    def writer(self, name: str, planned: int) -> RecordWriter:
         """Writer of a stage's records."""
-        return RecordWriter(self.blobs, self.prepared.digest, stage_name, planned, self.attempt)
+        return self.stage(name, planned).writer()
 
 
 def open_run(job: SegmentJob, prepared: Prepared, executor: Executor, attempt: str) -> Run:
@@ -171,6 +174,7 @@ def intensity_of(prepared: Prepared, executor: Executor) -> dict[str, Any] | Non
 def _run_document(run: Run) -> bytes:
     document = {
         "schema": SCHEMA,
+        "kind": "segment",
         "digest": run.prepared.digest,
         "identity": run.prepared.identity,
         "job": run.job.model_dump(mode="json"),
@@ -186,37 +190,3 @@ def _run_document(run: Run) -> bytes:
 def versions() -> dict[str, str]:
     """Versions of what computes."""
     return {name: version(name) for name in PACKAGES}
-
-
-def incomplete(
-    run: Run, done: np.ndarray, failed: list[int], *, stopped: bool
-) -> IncompleteRunError:
-    """The error of a run that is not finished, with the command's result so far."""
-    missing = int((~done).sum())
-    result = {"run": run.url, "shards": shard_counts(run, done, len(failed))}
-    if stopped:
-        return IncompleteRunError(
-            f"stopped at a shard border with {missing} of {len(done)} shards to do; "
-            "run the same command to go on",
-            result,
-        )
-    causes = [_cause(run, item) for item in failed[:FAILURES_SHOWN]]
-    return IncompleteRunError(
-        f"{len(failed)} shards failed and {missing} of {len(done)} are to do: "
-        + "; ".join(causes)
-        + f"; details in {join_url(run.url, 'failures')}; run the same command to go on",
-        result,
-    )
-
-
-def _cause(run: Run, item: int) -> str:
-    try:
-        document = json.loads(run.blobs.read(f"failures/{item:08d}-{run.attempt}.json"))
-    except FileNotFoundError:
-        return f"shard {item}: no space left to say why"
-    return f"shard {item}: {document['error']}"
-
-
-def shard_counts(run: Run, done: np.ndarray, failed: int) -> dict[str, int]:
-    """``shards`` of result.json."""
-    return {"planned": len(run.plan), "done": int(done.sum()), "skipped": 0, "failed": failed}

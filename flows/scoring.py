@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.errors import IncompleteRunError, RequestError
+from flows.collect import Statistics
+from flows.count_work import CaseVoxels, CountWork
+from flows.errors import RequestError
+from flows.evaluation_result import voxel_result
 from flows.executors import SerialExecutor
 from flows.prepare import Prepared, image_digest
-from flows.run import INFER, SCHEMA, Run, incomplete, intensity_of
-from flows.work import EvaluateWork, Truth
-from segmentation.metrics.confusion import ConfusionMatrix
-from segmentation.metrics.scores import scores
+from flows.run import INFER, SCHEMA, Run, intensity_of
+from flows.shard_stage import complete, shard_counts
+from flows.work import Truth
+from segmentation.evaluation import Measures
 from storage.label_values import label_values
 from storage.ome_labels import parse_label_classes
 from storage.volume import open_image
@@ -63,7 +66,9 @@ def check_small_volume(prepared: Prepared, ignore_label: int | None) -> None:
         intensity_of(prepared, SerialExecutor())
 
 
-def check_values(found: dict[int, int], num_classes: int, ignore_label: int | None) -> None:
+def check_values(
+    found: dict[int, int], num_classes: int, ignore_label: int | None, called: str = "truth"
+) -> None:
     """Refuse values outside 0..num_classes - 1, but for the ignore label.
 
     Raises
@@ -75,9 +80,13 @@ def check_values(found: dict[int, int], num_classes: int, ignore_label: int | No
     if outside:
         shown = ", ".join(f"{v} ({n:,} voxels)" for v, n in list(outside.items())[:5])
         raise RequestError(
-            f"truth has values outside the classes 0 to {num_classes - 1}: {shown}; "
-            "import it with those classes, or leave one value out with --ignore-label"
+            f"{called} has {_sign(outside)}values outside the classes 0 to {num_classes - 1}: "
+            f"{shown}; import it with those classes, or leave one value out with --ignore-label"
         )
+
+
+def _sign(values: dict[int, int]) -> str:
+    return "negative " if min(values) < 0 else ""
 
 
 def truth_classes(prepared: Prepared) -> int:
@@ -120,70 +129,78 @@ def aggregate(
     stop: threading.Event,
     progress: ProgressMaker,
 ) -> dict[str, Any]:
-    """Sum the counts of all shards and write result.json.
+    """Merge the statistics of all shards and write result.json.
 
-    Counts made against other truth are made anew from the mask that is stored.
+    Shards counted against other truth are counted anew from the mask that is stored.
     """
-    key = truth_key(run)
-    planned = len(run.plan)
-    size = truth_classes(run.prepared)
-    matrix = ConfusionMatrix.empty(size)
-    shares = np.zeros(size, np.int64)
-    counted = np.zeros(planned, bool)
-    stages = (INFER, f"evaluate-{key}")
-    for name in stages:
-        for record in run.manifest.records(name, planned):
-            item = record["item"]
-            if name == INFER and record["shares"]:
+    key, work = truth_key(run), _count_work(run)
+    if work is not None and key is not None:
+        _count_again(run, work, key, (executor, stop, progress))
+    return collect_run(run)
+
+
+def collect_run(run: Run) -> dict[str, Any]:
+    """Merge the records of a run that has all of them; write result.json."""
+    key, work = truth_key(run), _count_work(run)
+    statistics = Statistics.empty(work) if work is not None else None
+    shares = np.zeros(truth_classes(run.prepared), np.int64)
+    counted = np.zeros(len(run.plan), bool)
+    for stage in (INFER, f"evaluate-{key}"):
+        for record in run.manifest.records(stage, len(run.plan)):
+            if stage == INFER and record["shares"]:
                 shares[: len(record["shares"])] += record["shares"]
-            if key is not None and record["truth"] == key and not counted[item]:
-                matrix += ConfusionMatrix.from_dict(record["counts"])
+            item = record["item"]
+            if statistics is not None and record["truth"] == key and not counted[item]:
+                statistics.add(item, record["statistics"])
                 counted[item] = True
-    if key is not None and not counted.all():
-        matrix += _count_again(run, executor, stop, progress, counted, key)
-    result = _result(run, matrix if key is not None else None, shares.tolist())
+    result = _result(run, statistics, shares.tolist())
     run.blobs.write("result.json", json.dumps(result, indent=2, allow_nan=False).encode())
     return result
 
 
+def _count_work(run: Run) -> CountWork | None:
+    """How the shards of a run are counted, if there is truth."""
+    truth = run_truth(run)
+    if truth is None:
+        return None
+    base = run.prepared.layout
+    dimensions = len(base.shapes[0])
+    measures = Measures(truth.num_classes, truth.ignore_label, image_axes=min(3, dimensions))
+    case = CaseVoxels(truth.volume, (open_image(run.target).volumes[0],), None, run.plan)
+    return CountWork((case,), measures)
+
+
 def _count_again(
     run: Run,
-    executor: Executor,
-    stop: threading.Event,
-    progress: ProgressMaker,
-    counted: np.ndarray,
+    work: CountWork,
     key: str,
-) -> ConfusionMatrix:
-    truth = run_truth(run)
-    matrix = ConfusionMatrix.empty(truth_classes(run.prepared))
-    if truth is None:
-        return matrix
-    work = EvaluateWork(open_image(run.target).volumes[0], truth, run.plan)
-    todo = (int(i) for i in np.flatnonzero(~counted))
-    with (
-        run.writer(f"evaluate-{key}", len(run.plan)) as writer,
-        progress("evaluating", len(run.plan), int(counted.sum())) as shown,
-    ):
-        for outcome in executor.map(work, todo, stop):
-            if outcome.error is not None:
-                raise IncompleteRunError(f"evaluation failed: {outcome.error}", {"run": run.url})
-            record = {"attempt": run.attempt, "truth": key, "objects": []}
-            writer.append(outcome.item, record | {"counts": outcome.result.counts, "shares": []})
-            matrix += ConfusionMatrix.from_dict(outcome.result.counts)
-            counted[outcome.item] = True
-            shown.advance()
-    if not counted.all():
-        raise incomplete(run, counted, [], stopped=True)
-    return matrix
+    how: tuple[Executor, threading.Event, ProgressMaker],
+) -> None:
+    """Count the shards whose record belongs to other truth, or to none, and record them."""
+    counted = np.zeros(len(run.plan), bool)
+    for record in run.manifest.records(INFER, len(run.plan)):
+        counted[record["item"]] = record["truth"] == key
+    if counted.all():
+        return
+    stage = run.stage(f"evaluate-{key}", len(run.plan))
+    complete(
+        stage,
+        work,
+        *how,
+        label="evaluating",
+        describe=lambda _item, result: {"truth": key} | (result.record() if result else {}),
+        skip=counted,
+    )
 
 
-def _result(run: Run, matrix: ConfusionMatrix | None, shares: list[int]) -> dict[str, Any]:
-    planned = len(run.plan)
+def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[str, Any]:
+    image = run.prepared.image
+    base = image.volumes[0]
+    name = image.url.rstrip("/").rsplit("/", 1)[-1]
     result: dict[str, Any] = {"schema": SCHEMA, "name": run.job.name, "digest": run.prepared.digest}
     names = class_names(run)
-    if matrix is not None:
-        result |= scores(matrix, names)
-        result["intervals"] = None
+    if statistics is not None:
+        result |= voxel_result(statistics, [(name, name)], names)
     else:
         result["voxels"] = run.plan.region.voxels
     total = sum(shares)
@@ -192,7 +209,8 @@ def _result(run: Run, matrix: ConfusionMatrix | None, shares: list[int]) -> dict
         for v, n in enumerate(shares)
         if total
     ]
-    result["truth"] = truth_key(run)
-    result["findings"] = []
-    result["shards"] = {"planned": planned, "done": planned, "skipped": 0, "failed": 0}
+    sizes = [s for s, axis in zip(base.voxel_size, base.axes, strict=True) if axis != "c"]
+    result |= {"axes": run.prepared.layout.axes, "voxel_size": sizes, "unit": base.unit}
+    result |= {"ignore_label": run.job.ignore_label, "truth": truth_key(run), "findings": []}
+    result["shards"] = shard_counts(len(run.plan), len(run.plan))
     return result

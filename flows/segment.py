@@ -13,37 +13,27 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from prefect import flow, task
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 
 from flows import stages
-from flows.errors import IncompleteRunError
-from flows.executors import WorkerStartError, describe, stop_on_signals
+from flows.artifacts import artifact_progress, leave_artifacts
+from flows.executors import WorkerStartError, stop_on_signals
 from flows.jobs import SegmentJob
 from flows.pool import make_executor, threads_per_worker, worker_count
 from flows.prepare import prepare, runs_url
-from flows.progress import Progress
-from flows.report.markdown import render_markdown, table_rows
 from flows.run import Run, is_finished, open_run
 from flows.run_report import write_report
 from flows.scoring import aggregate, check_truth_values, truth_key
+from flows.shard_stage import resumable
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
 
     from flows.executors import Executor
 
@@ -70,7 +60,7 @@ def segment_volume(job: SegmentJob) -> dict[str, Any]:
             done = _finished(run)
             if done is not None:
                 return done
-            with _resumable(run.url, OSError, StorageError, WorkerStartError):
+            with resumable(run.url, OSError, StorageError, WorkerStartError):
                 try:
                     result = _compute(run, executor, stop, seconds)
                 finally:
@@ -92,32 +82,20 @@ def _compute(
     return result
 
 
-@contextmanager
-def _resumable(url: str, *errors: type[Exception]) -> Iterator[None]:
-    """Say how to go on when a store or a worker gives up in mid-run."""
-    try:
-        yield
-    except errors as error:
-        raise IncompleteRunError(
-            f"{describe(error)}; what is finished is recorded, run the same command to go on",
-            {"run": url},
-        ) from error
-
-
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_run(job: SegmentJob, executor: Executor) -> Run:
     """Check everything, save or reload the plan, stage the mask volume."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     prepared = prepare(job)
     check_truth_values(prepared, job.ignore_label, executor)
-    with _resumable(runs_url(job, prepared.container), OSError):
+    with resumable(runs_url(job, prepared.container), OSError):
         return open_run(job, prepared, executor, f"{now}-{uuid4().hex[:8]}")
 
 
 @task(name="infer", cache_policy=NO_CACHE, persist_result=False)
 def infer_shards(run: Run, executor: Executor, stop: threading.Event) -> None:
     """Segment the shards that have no record yet."""
-    stages.infer(run, executor, stop, _progress, threads=threads_per_worker(run.job))
+    stages.infer(run, executor, stop, artifact_progress, threads=threads_per_worker(run.job))
 
 
 @task(name="pyramid", cache_policy=NO_CACHE, persist_result=False)
@@ -129,13 +107,15 @@ def build_pyramid(run: Run, executor: Executor) -> None:
 @task(name="verify", cache_policy=NO_CACHE, persist_result=False)
 def verify_run(run: Run, executor: Executor, stop: threading.Event) -> int:
     """Compare stored bytes with the records; redo what disagrees."""
-    return stages.verify(run, executor, stop, _progress, threads=threads_per_worker(run.job))
+    return stages.verify(
+        run, executor, stop, artifact_progress, threads=threads_per_worker(run.job)
+    )
 
 
 @task(name="aggregate", cache_policy=NO_CACHE, persist_result=False)
 def aggregate_run(run: Run, executor: Executor, stop: threading.Event) -> dict[str, Any]:
     """Sum the counts; write result.json."""
-    return aggregate(run, executor, stop, _progress)
+    return aggregate(run, executor, stop, artifact_progress)
 
 
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False)
@@ -148,12 +128,7 @@ def publish_run(run: Run) -> bool:
 def report_run(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
     """Write the report; leave its table and link with Prefect."""
     report = write_report(run, result, seconds)
-    key = f"maskmill-{run.prepared.key}"
-    rows = table_rows(result)
-    if rows:
-        create_table_artifact(rows, key=f"{key}-classes", description=run.job.name)
-    create_markdown_artifact(render_markdown(result), key=f"{key}-scores")
-    create_link_artifact(_link(report), link_text="report", key=f"{key}-report")
+    leave_artifacts(result, key=run.prepared.key, name=run.job.name, report=report)
     return result | _places(run)
 
 
@@ -174,23 +149,6 @@ def _places(run: Run) -> dict[str, Any]:
         "published": run.prepared.is_whole,
         "report": f"{run.url}/report.html",
     }
-
-
-def _link(path: str) -> str:
-    return path if "://" in path else f"file://{path}"
-
-
-@contextmanager
-def _progress(label: str, total: int, done: int) -> Iterator[Progress]:
-    artifact = create_progress_artifact(
-        100.0 * done / max(total, 1), key="maskmill-progress", description=label
-    )
-    with Progress(label, total, done, lambda p: _tell(artifact, p)) as progress:
-        yield progress
-
-
-def _tell(artifact: Any, percent: float) -> None:
-    update_progress_artifact(artifact, percent)
 
 
 def _timed(seconds: dict[str, float], name: str, stage: Any, *arguments: Any) -> Any:

@@ -6,15 +6,15 @@ Each may be repeated; each goes on from the records that are there. No Prefect, 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flows.errors import VerificationError
-from flows.run import DAMAGE, INFER, PUBLISHED, SCHEMA, Run, incomplete
+from flows.run import DAMAGE, INFER, PUBLISHED, SCHEMA, Run
 from flows.scoring import run_truth, truth_key
+from flows.shard_stage import complete
 from flows.verification import cell_number, cells_of, find_problems, problem_message
 from flows.work import PROBABILITIES, SegmentWork
 from storage.labels import listed, publish
@@ -69,55 +69,18 @@ def infer(
     IncompleteRunError
         If shards failed or a stop was asked for; the run's folder says which.
     """
-    done = run.manifest.completed(INFER, len(run.plan))
-    done[list(redo)] = False
-    todo = (int(i) for i in np.flatnonzero(~done))
     key = truth_key(run)
-    failed: list[int] = []
-    with (
-        run.writer(INFER, len(run.plan)) as writer,
-        progress("segmenting", len(run.plan), int(done.sum())) as shown,
-    ):
-        for outcome in executor.map(segment_work(run, threads), todo, stop):
-            if outcome.error is None:
-                writer.append(outcome.item, _record(run, outcome.result, key, outcome.attempts))
-                done[outcome.item] = True
-                shown.advance()
-            else:
-                failed.append(outcome.item)
-                _write_failure(run, outcome.item, outcome.error, outcome.attempts)
-    if not done.all():
-        raise incomplete(run, done, failed, stopped=stop.is_set() and not failed)
 
+    def describe(item: int, result: Any) -> dict[str, Any]:
+        region = run.plan.write_region(item)
+        fields: dict[str, Any] = {"region": {"start": region.start, "stop": region.stop}}
+        return fields if result is None else fields | {"truth": key} | result.record()
 
-def _record(run: Run, result: Any, key: str | None, attempts: int) -> dict[str, Any]:
-    fields = asdict(result)
-    fields.pop("index")
-    region = run.plan.write_region(result.index)
-    return {
-        "attempt": run.attempt,
-        "attempts": attempts,
-        "region": {"start": region.start, "stop": region.stop},
-        "truth": key,
-        **fields,
-    }
-
-
-def _write_failure(run: Run, item: int, error: str, attempts: int) -> None:
-    region = run.plan.write_region(item)
-    document = {
-        "schema": SCHEMA,
-        "shard": item,
-        "region": {"start": region.start, "stop": region.stop},
-        "attempt": run.attempt,
-        "attempts": attempts,
-        "error": error,
-    }
-    try:
-        run.blobs.write(f"failures/{item:08d}-{run.attempt}.json", json.dumps(document).encode())
-    except OSError:
-        # On a full disk the message on the terminal is what is left.
-        return
+    work = segment_work(run, threads)
+    stage = run.stage(INFER, len(run.plan))
+    complete(
+        stage, work, executor, stop, progress, label="segmenting", describe=describe, redo=redo
+    )
 
 
 def build_pyramid(run: Run, executor: Executor) -> None:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segmentation.metrics.codec import encode_array
 from segmentation.region import Region
 from segmentation.shard import (
+    ShardOutput,
     ShardResult,
     cell_blocks,
     evaluate_shard,
@@ -128,44 +130,22 @@ class _Segmenter:
             device=self.device,
         )
         seconds["compute"] = clock.lap()
-        counts, shares = self._count(output.classes, shard)
+        statistics, shares = self._count(output, shard)
         objects = _write_cells(work, output.classes.astype(work.dtype), shard.write)
         if work.probabilities and output.probabilities is not None:
             objects += _write_probabilities(work, output.probabilities, shard.write)
         seconds["write"] = clock.lap()
-        return ShardResult(index, counts, shares, objects, seconds, peak_memory_bytes())
+        return ShardResult(index, statistics, shares, objects, seconds, peak_memory_bytes())
 
-    def _count(self, classes: np.ndarray, shard: Shard) -> tuple[dict[str, Any] | None, list[int]]:
+    def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:
         size = self.work.num_classes
-        shares = np.bincount(classes.ravel(), minlength=size).tolist() if size else []
+        shares = np.bincount(output.classes.ravel(), minlength=size).tolist() if size else []
         truth = self.work.truth
         if truth is None:
-            return None, shares
+            return {}, shares
         expected = truth.volume[shard.write.slices]
-        matrix = evaluate_shard(classes, expected, truth.num_classes, truth.ignore_label)
-        return matrix.to_dict(), shares
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateWork:
-    """Everything a worker needs to count the shards of a mask volume against the truth."""
-
-    mask: Volume
-    truth: Truth
-    plan: ShardPlan
-
-    def open(self) -> Callable[[int], ShardResult]:
-        """The function that counts the shard at an index."""
-        return self.evaluate
-
-    def evaluate(self, index: int) -> ShardResult:
-        """Count one shard."""
-        region = self.plan.write_region(index)
-        mask, expected = self.mask[region.slices], self.truth.volume[region.slices]
-        size = self.truth.num_classes
-        matrix = evaluate_shard(mask, expected, size, self.truth.ignore_label)
-        shares = np.bincount(mask[mask < size].ravel(), minlength=size).tolist()
-        return ShardResult(index, matrix.to_dict(), shares, [], {}, peak_memory_bytes())
+        found = evaluate_shard(output, expected, truth.num_classes, truth.ignore_label)
+        return {name: encode_array(array) for name, array in found.items()}, shares
 
 
 def _cells(

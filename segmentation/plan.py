@@ -198,11 +198,28 @@ def axis_counts(
     )
 
 
-def trivial_plan(shape: Sequence[int], region: Region, cell: Sequence[int]) -> ShardPlan:
-    """A plan without a network: shards of a few cells, to read a volume piece by piece."""
+def trivial_plan(
+    shape: Sequence[int],
+    region: Region,
+    cell: Sequence[int],
+    shard_shape: Sequence[int] | None = None,
+) -> ShardPlan:
+    """A plan without a network: to read a volume piece by piece.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the volume.
+    region : Region
+        Wanted voxels.
+    cell : sequence of int
+        Write-grid cell.
+    shard_shape : sequence of int, optional
+        A whole number of cells along every axis; a few cells without it.
+    """
     shape, cell = tuple(shape), tuple(cell)
-    shard = list(cell)
-    growable = list(range(len(shape)))
+    shard = list(shard_shape or cell)
+    growable = list(range(len(shape))) if shard_shape is None else []
     while growable and math.prod(shard) < TRIVIAL_SHARD_VOXELS:
         axis = growable.pop()
         while shard[axis] < shape[axis] and math.prod(shard) < TRIVIAL_SHARD_VOXELS:

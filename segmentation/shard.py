@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from segmentation.metrics.confusion import ConfusionMatrix
+from segmentation.evaluation import count_voxels
+from segmentation.metrics.probability import ProbabilityHistogram
 from segmentation.tiling import blend_weights, blend_windows, cut_tile, exact_windows
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class ShardResult:
     ----------
     index : int
         Position in the plan.
-    counts : dict or None
-        `ConfusionMatrix` in plain form, where truth was given.
+    statistics : dict
+        Integer statistics by name (see `segmentation.evaluation`), as `encode_array` gives them;
+        empty where there is no truth.
     shares : list of int
         Voxels the mask gives to each class; empty for the identity predictor.
     objects : list of dict
@@ -58,11 +60,17 @@ class ShardResult:
     """
 
     index: int
-    counts: dict[str, Any] | None
+    statistics: dict[str, Any]
     shares: list[int]
     objects: list[dict[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
     peak_bytes: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """Fields of the shard's record."""
+        fields = asdict(self)
+        fields.pop("index")
+        return fields
 
 
 def read_block(
@@ -228,10 +236,15 @@ class _TileRun:
 
 
 def evaluate_shard(
-    classes: np.ndarray, truth: np.ndarray, num_classes: int, ignore_label: int | None = None
-) -> ConfusionMatrix:
-    """Counts of one shard; rows truth, columns prediction."""
-    return ConfusionMatrix.from_labels(truth, classes, num_classes, ignore_label)
+    output: ShardOutput, truth: np.ndarray, num_classes: int, ignore_label: int | None = None
+) -> dict[str, np.ndarray]:
+    """Statistics of one shard while its voxels are in memory; see `segmentation.evaluation`."""
+    found = {"planes/0": count_voxels(truth, output.classes, num_classes, ignore_label)}
+    if output.probabilities is not None:
+        levels = np.moveaxis(output.probabilities, -1, 0)
+        histogram = ProbabilityHistogram.from_levels(truth, levels, ignore_label)
+        found["probability"] = histogram.counts
+    return found
 
 
 def cell_blocks(

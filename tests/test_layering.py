@@ -29,7 +29,10 @@ HOMES = {
     "ray": ("flows/ray_executor.py",),
     "prefect": tuple(
         f"flows/{name}.py"
-        for name in ("segment", "evaluate", "train", "classify", "reconcile", "prefect_server")
+        for name in (
+            *("segment", "evaluate", "train", "classify", "reconcile"),
+            *("artifacts", "prefect_server"),
+        )
     ),
     "pydantic": ("flows/jobs.py",),
     "keras": (

@@ -18,6 +18,7 @@ from flows.prepare import prepare
 from flows.progress import Progress
 from flows.run import open_run
 from flows.scoring import aggregate, check_truth_values
+from segmentation import plan
 from storage import levels, write_grid
 from storage.convert import import_image, import_labels
 
@@ -104,6 +105,7 @@ def small_cells(cell_bytes=(2**11, 2**13), chunk=16, plane=8):
         patch.setattr(write_grid, "CUBIC_CHUNK", (chunk, chunk, chunk))
         patch.setattr(write_grid, "PLANAR_CHUNK", (1, chunk, chunk))
         patch.setattr(levels, "SMALLEST_PLANE", plane)
+        patch.setattr(plan, "TRIVIAL_SHARD_VOXELS", 1)
         patch.setattr(sizing, "RESERVED_IDENTITY", 0)
         patch.setattr(sizing, "RESERVED_KERAS", 0)
         # Tiny objects need not survive a power cut; waiting for the disk takes most of the time.

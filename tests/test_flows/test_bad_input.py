@@ -428,7 +428,10 @@ def test_a_read_only_target(tmp_path):
         assert maskmill("info", disk / "stack.zarr").code == 0
         assert maskmill("verify", disk / "stack.zarr", "--labels", "mask").code == 0
         scored = ("--labels", "truth", "--truth", "truth", "--executor", "serial")
-        assert maskmill("evaluate", disk / "stack.zarr", *scored).code == 0
+        message = r"cannot be written \(Read-only file system\); give --runs URL"
+        refused(disk, "evaluate", disk / "stack.zarr", *scored, match=message)
+        elsewhere = ("--runs", tmp_path / "runs")
+        assert maskmill("evaluate", disk / "stack.zarr", *scored, *elsewhere).code == 0
         run, _ = segment(str(disk / "stack.zarr"), out=str(tmp_path / "other.zarr"))
         assert Blobs(run.target).exists("zarr.json")
 

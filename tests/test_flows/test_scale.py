@@ -17,6 +17,7 @@ from flows.executors import Outcome, SerialExecutor
 from flows.jobs import SegmentJob
 from flows.prepare import prepare
 from flows.run import open_run
+from segmentation.metrics.codec import encode_array
 from segmentation.plan import ShardPlan
 from segmentation.shard import ShardResult
 from segmentation.tiling import TileSpec
@@ -59,10 +60,11 @@ class AnswersAtOnce(SerialExecutor):
 def plausible(plan, item):
     """A result of a few kB on disk, as of a shard of one object and five classes."""
     voxels = plan.write_region(item).voxels
-    counts = {"matrix": np.diag([voxels, 0, 0, 0, 0]).tolist(), "ignored": 0}
+    planes = np.array([[voxels, *(0,) * 26]])
+    statistics = {"planes/0": encode_array(planes)}
     stored = {"key": f"0/c/{item}", "size": voxels, "checksum": f"{item:032x}"}
     seconds = {"read": 0.0123, "compute": 0.4567, "write": 0.0234}
-    return ShardResult(item, counts, [voxels, 0, 0, 0, 0], [stored], seconds, 2**29)
+    return ShardResult(item, statistics, [voxels, 0, 0, 0, 0], [stored], seconds, 2**29)
 
 
 @pytest.fixture

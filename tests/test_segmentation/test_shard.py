@@ -21,6 +21,7 @@ from segmentation.predictor import IdentityPredictor, NetworkPredictor
 from segmentation.receptive_field import derive
 from segmentation.region import Region
 from segmentation.shard import (
+    ShardOutput,
     cell_blocks,
     evaluate_shard,
     quantise,
@@ -489,9 +490,11 @@ def test_read_block_puts_channels_last(channel_axis, channels, expected):
 
 def test_evaluate_shard_counts_rows_of_truth():
     truth, classes = np.array([[0, 1, 2, 2]]), np.array([[0, 2, 2, 1]])
-    matrix = evaluate_shard(classes, truth, 3, ignore_label=0)
-    assert matrix.counts.tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 1]]
-    assert matrix.ignored == 1
+    found = evaluate_shard(ShardOutput(classes), truth, 3, ignore_label=0)
+    assert found["planes/0"].tolist() == [[0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0]]
+    levels = np.zeros((1, 4, 3), np.uint8)
+    found = evaluate_shard(ShardOutput(classes, levels), truth, 3, ignore_label=0)
+    assert found["probability"].sum(axis=(1, 2)).tolist() == [3, 3, 3]
 
 
 def test_cell_blocks_are_whole_cells_with_zeros_outside_the_region():

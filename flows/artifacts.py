@@ -1,0 +1,56 @@
+"""What a flow leaves with Prefect: progress, the per-class table, the report."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.progress import Progress
+from flows.report.markdown import render_markdown, table_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def leave_artifacts(result: dict[str, Any], *, key: str, name: str, report: str) -> None:
+    """Table, scores in words and the link to the report of a run.
+
+    Parameters
+    ----------
+    result : dict
+        result.json.
+    key : str
+        First digits of the run's digest.
+    name : str
+        Of the mask volume.
+    report : str
+        Path or URL of report.html.
+    """
+    rows = table_rows(result)
+    if rows:
+        create_table_artifact(rows, key=f"maskmill-{key}-classes", description=name)
+    create_markdown_artifact(render_markdown(result), key=f"maskmill-{key}-scores")
+    link = report if "://" in report else f"file://{report}"
+    create_link_artifact(link, link_text="report", key=f"maskmill-{key}-report")
+
+
+@contextmanager
+def artifact_progress(label: str, total: int, done: int) -> Iterator[Progress]:
+    """Progress on the terminal, and as an artifact."""
+    artifact: Any = create_progress_artifact(
+        100.0 * done / max(total, 1), key="maskmill-progress", description=label
+    )
+
+    def tell(percent: float) -> None:
+        update_progress_artifact(artifact, percent)
+
+    with Progress(label, total, done, tell) as progress:
+        yield progress

@@ -1,0 +1,115 @@
+"""A whole evaluation, stage by stage, with or without Prefect around the stages."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flows.evaluation import (
+    Evaluation,
+    collect,
+    count_shards,
+    join_components,
+    open_evaluation,
+    prepare_evaluation,
+)
+from flows.executors import WorkerStartError, stop_on_signals
+from flows.pool import make_executor, worker_count
+from flows.progress import Progress
+from flows.run_report import REPORT, write_evaluation_report
+from flows.shard_stage import resumable
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flows.jobs import EvaluateJob
+    from flows.progress import ProgressMaker
+
+    Wrap = Callable[[str, Callable[..., Any]], Callable[..., Any]]
+
+
+def run_evaluation(
+    job: EvaluateJob,
+    *,
+    wrap: Wrap = lambda _name, stage: stage,
+    progress: ProgressMaker = Progress,
+) -> dict[str, Any]:
+    """Evaluate, write result and report.
+
+    Parameters
+    ----------
+    job : EvaluateJob
+        What is compared with what.
+    wrap : callable
+        Gets the name of a stage and its function; the function it gives back is called.
+    progress : callable
+        Shows how far a stage is.
+
+    Returns
+    -------
+    dict
+        result.json, with the places of the run and the report.
+
+    Raises
+    ------
+    RequestError, StorageError, ValueError
+        Before anything is written, if mask and truth do not fit each other.
+    IncompleteRunError
+        If shards are left to do; the same job goes on from there.
+    """
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    clock = _Clock(wrap)
+    evaluation = clock.run("plan", prepare_evaluation, job, f"{now}-{uuid4().hex[:8]}")
+    if all(map(evaluation.blobs.exists, ("result.json", REPORT))):
+        known: dict[str, Any] = json.loads(evaluation.blobs.read("result.json"))
+        return known | _places(evaluation) | {"already_done": True}
+    executor = make_executor(job)
+    try:
+        with (
+            stop_on_signals() as stop,
+            resumable(evaluation.url, OSError, StorageError, WorkerStartError),
+        ):
+            open_evaluation(evaluation)
+            how = (evaluation, executor, stop, progress)
+            clock.run("count", count_shards, *how)
+            clock.run("join", join_components, *how)
+            result: dict[str, Any] = clock.run("aggregate", collect, evaluation)
+            clock.run("report", write_evaluation_report, evaluation, result, clock.seconds)
+            _write_timings(evaluation, clock.seconds)
+    finally:
+        executor.close()
+    return result | _places(evaluation)
+
+
+class _Clock:
+    """Runs stages and keeps their seconds."""
+
+    def __init__(self, wrap: Wrap) -> None:
+        self.seconds: dict[str, float] = {}
+        self._wrap = wrap
+
+    def run(self, name: str, stage: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.perf_counter()
+        result = self._wrap(name, stage)(*arguments)
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        return result
+
+
+def _places(evaluation: Evaluation) -> dict[str, Any]:
+    return {"run": evaluation.url, "report": f"{evaluation.url}/{REPORT}"}
+
+
+def _write_timings(evaluation: Evaluation, seconds: dict[str, float]) -> None:
+    document = {
+        "schema": 1,
+        "attempt": evaluation.attempt,
+        "executor": evaluation.job.executor,
+        "workers": worker_count(evaluation.job),
+        "seconds": seconds,
+        "voxels": sum(case.plan.region.voxels for case in evaluation.cases),
+    }
+    evaluation.blobs.write("timings.json", json.dumps(document, indent=2).encode())

@@ -1,0 +1,87 @@
+"""The report of a run that is there, written again from its records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flows.errors import RequestError
+from flows.evaluation import Evaluation, collect, prepare_evaluation
+from flows.jobs import EvaluateJob, SegmentJob, make_job
+from flows.prepare import prepare
+from flows.run import INFER, Run
+from flows.run_report import write_evaluation_report, write_report
+from flows.scoring import collect_run
+from segmentation.plan import ShardPlan
+from storage.blobs import Blobs
+from storage.stores import normalize_url
+
+if TYPE_CHECKING:
+    from flows.jobs import ReportJob
+
+ATTEMPT = "report"
+
+
+def rewrite_report(job: ReportJob) -> dict[str, Any]:
+    """Merge the records of a run again; write result.json and report.html.
+
+    Returns
+    -------
+    dict
+        result.json, with the places of the run and the report.
+
+    Raises
+    ------
+    RequestError, StorageError, ValueError
+        If the folder holds no run, or image, mask or truth are not what they were.
+    IncompleteRunError
+        If shards have no record yet.
+    """
+    url = normalize_url(job.run)
+    if not Blobs(url).exists("run.json"):
+        raise RequestError(f"{url} holds no run; give the folder that holds run.json")
+    document = json.loads(Blobs(url).read("run.json"))
+    kinds = {"segment": _segmentation, "evaluate": _evaluation}
+    kind = document.get("kind", "segment")
+    if kind not in kinds:
+        raise RequestError(f"{url} holds a run of the kind {kind!r}; expected {sorted(kinds)}")
+    result, report = kinds[kind](url, document)
+    return result | {"run": url, "report": report}
+
+
+def _segmentation(url: str, document: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    job = make_job(SegmentJob, document["job"])
+    prepared = prepare(job)
+    _check_digest(url, document, prepared.digest)
+    prepared = replace(prepared, plan=ShardPlan.from_dict(document["plan"]))
+    run = Run(job, prepared, document["directory"], url, ATTEMPT, document["intensity"])
+    run.stage(INFER, len(run.plan)).check_complete()
+    result = collect_run(run)
+    return result, write_report(run, result, _seconds(url))
+
+
+def _evaluation(url: str, document: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    job = make_job(EvaluateJob, document["job"])
+    evaluation: Evaluation = prepare_evaluation(job, ATTEMPT)
+    _check_digest(url, document, evaluation.digest)
+    evaluation = replace(evaluation, url=url)
+    result = collect(evaluation)
+    return result, write_evaluation_report(evaluation, result, _seconds(url))
+
+
+def _check_digest(url: str, document: dict[str, Any], digest: str) -> None:
+    if document["digest"] != digest:
+        raise RequestError(
+            f"image, mask or truth are not what they were when {url} was made; run the command of "
+            "the run again"
+        )
+
+
+def _seconds(url: str) -> dict[str, float]:
+    """Seconds by stage of the last attempt, as its report shows them."""
+    if not Blobs(url).exists("timings.json"):
+        return {}
+    timings = json.loads(Blobs(url).read("timings.json"))
+    seconds: dict[str, float] = timings.get("attempts", [timings])[-1]["seconds"]
+    return {name: spent for name, spent in seconds.items() if name != "report"}
