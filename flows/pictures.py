@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from storage.volume import Image
 
 SECTIONS = 3
-WORST = 3
+WORST = 2
 PICTURE_EXTENT = 640
 # A section with fewer voxels of a class says nothing of it.
 LEAST_SUPPORT = 50

@@ -33,6 +33,8 @@ ERRORS: tuple[tuple[Color, str], ...] = (
     (PALETTE[5], "invented: background predicted as foreground"),
     (PALETTE[4], "confused: one foreground class predicted as another"),
 )
+WEBP_QUALITY = 80
+WEBP_EFFORT = 2  # of 6: little larger, and much sooner done
 LONGEST_SIDE = 768  # pixels of a panel; larger planes are thinned out
 
 
@@ -44,7 +46,7 @@ class Picture:
     ----------
     caption : str
         Where the plane lies.
-    panels : tuple of (name, PNG bytes)
+    panels : tuple of (name, WebP bytes)
         Shown side by side; all of one size.
     """
 
@@ -93,7 +95,7 @@ def draw_picture(
     if truth is not None:
         compared = np.where((truth != 0) & (mask != 0), truth, mask) if objects else mask
         panels.append(("errors", error_map(image, truth, compared, ignore_label=ignore_label)))
-    return Picture(caption, tuple((name, to_png(array)) for name, array in panels))
+    return Picture(caption, tuple((name, to_webp(array)) for name, array in panels))
 
 
 def overlay(
@@ -169,9 +171,18 @@ def to_png(array: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(png: bytes) -> str:
-    """Return a PNG as the text that an HTML page can hold in place of an address."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+def to_webp(array: NDArray[np.uint8]) -> bytes:
+    """Encode a uint8 array (y, x, 3) as WebP, which keeps noisy planes small; nearly lossless."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_EFFORT)
+    return buffer.getvalue()
+
+
+def data_uri(picture: bytes) -> str:
+    """Return a PNG or a WebP as the text that an HTML page can hold in place of an address."""
+    kind = "webp" if picture[:4] == b"RIFF" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _grey(image: NDArray[Any]) -> NDArray[np.uint8]:

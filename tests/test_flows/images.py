@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -87,6 +88,18 @@ def unchanged(*folders):
     before = [listing(folder) for folder in folders]
     yield
     assert [listing(folder) for folder in folders] == before
+
+
+def refused(folder, *arguments, match, code=2):
+    """The command fails with one message and changes nothing."""
+    with unchanged(folder):
+        answer = maskmill(*arguments)
+    assert answer.code == code, answer
+    assert answer.out == ""
+    assert answer.err.startswith("maskmill: ")
+    assert answer.err.count("maskmill: ") == 1
+    assert "Traceback" not in answer.err
+    assert re.search(match, answer.err), answer.err
 
 
 def voxels_like(shape, seed=0, dtype="uint8", largest=200):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from tests.test_flows.images import (
     maskmill,
     maskmill_process,
     opened_run,
+    refused,
     segment,
     small_disk,
     unchanged,
@@ -51,18 +51,6 @@ def shelf(tmp_path_factory):
     make_label(image, VOXELS % 3)
     write_card(folder / "bundle")
     return folder
-
-
-def refused(folder, *arguments, match, code=2):
-    """The command fails with one message and changes nothing."""
-    with unchanged(folder):
-        answer = maskmill(*arguments)
-    assert answer.code == code, answer
-    assert answer.out == ""
-    assert answer.err.startswith("maskmill: ")
-    assert answer.err.count("maskmill: ") == 1
-    assert "Traceback" not in answer.err
-    assert re.search(match, answer.err), answer.err
 
 
 def segment_refused(folder, *options, match, image="stack.zarr", model="bundle", name="cells"):

@@ -10,7 +10,16 @@ import pytest
 from PIL import Image
 
 from flows.report.html import render_report
-from flows.report.png import ERRORS, Picture, data_uri, draw_picture, error_map, overlay, to_png
+from flows.report.png import (
+    ERRORS,
+    Picture,
+    data_uri,
+    draw_picture,
+    error_map,
+    overlay,
+    to_png,
+    to_webp,
+)
 from flows.report.words import top_confusions, trust, warnings
 from tests.test_flows.report_outline import NASTY, page
 from tests.test_flows.results import UNSCORED, scored
@@ -103,6 +112,16 @@ def test_png_and_data_uri_hold_the_array() -> None:
     assert base64.b64decode(body) == png
 
 
+def test_panels_are_small_and_nearly_what_was_drawn() -> None:
+    noise = np.random.default_rng(0).normal(120, 20, (200, 200, 1)).clip(0, 255)
+    array = np.repeat(noise, 3, axis=2).astype(np.uint8)
+    webp = to_webp(array)
+    assert data_uri(webp).startswith("data:image/webp;base64,")
+    assert len(webp) < len(to_png(array)) / 2
+    back = np.asarray(Image.open(io.BytesIO(webp)).convert("RGB"), np.int16)
+    assert np.abs(back - array).mean() < 6
+
+
 def test_picture_has_truth_and_errors_only_with_truth_and_is_thinned() -> None:
     image, mask = np.zeros((10, 1600)), np.ones((10, 1600), np.uint8)
     small = draw_picture("z = 0", image[:, :20], mask[:, :20], colors=COLORS)
@@ -139,7 +158,7 @@ def test_page_puts_the_verdict_before_everything_else() -> None:
 def test_page_needs_no_network_and_no_script() -> None:
     picture = draw_picture("z", np.zeros((4, 4)), np.eye(4, dtype=np.uint8), colors=COLORS)
     outline = page(GOOD, pictures=[picture], colors=COLORS)
-    assert all(address.startswith("data:image/png;base64,") for address in outline.addresses)
+    assert all(address.startswith("data:image/") for address in outline.addresses)
     assert len(outline.addresses) == 2
     assert {"script", "link", "iframe"}.isdisjoint(outline.tags)
     assert not re.search(r"https?:|url\(|@import", outline.page)
