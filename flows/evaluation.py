@@ -156,7 +156,7 @@ def _check_small(evaluation: Evaluation) -> None:
         for label, called in ((case.truth, "truth"), *((m, "the mask") for m in case.masks)):
             scheduler = SerialExecutor().dask_scheduler()
             found = label_values(label.volumes[0], region.slices, scheduler=scheduler)
-            # Ids are no classes; a mask may use values the truth has no class for, and they are told.
+            # Ids are no classes, and a mask may use values that are no class of the truth.
             classes = called == "truth" and not evaluation.measures.binary
             wrong = {v: n for v, n in found.items() if classes or v < 0}
             check_values(wrong, len(evaluation.names), evaluation.job.ignore_label, called)

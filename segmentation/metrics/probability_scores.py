@@ -16,6 +16,7 @@ from segmentation.metrics.calibration import (
     reliability,
     soft_dice,
 )
+from segmentation.metrics.ratios import values_and_reasons
 from segmentation.metrics.scores import ALL_OF_TRUTH, NOT_IN_TRUTH, NOTHING_COUNTED
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def probability_scores(
         ),
         "foreground_ece": (_mean([entry["ece"] for entry in classes[1:]]), nothing),
     }
-    return {"levels": histogram.levels, "classes": classes, **_values_and_reasons(means)}
+    return {"levels": histogram.levels, "classes": classes, **values_and_reasons(**means)}
 
 
 def _class(counts: LevelCounts) -> dict[str, Any]:
@@ -98,16 +99,8 @@ def _class(counts: LevelCounts) -> dict[str, Any]:
     return {
         "positives": positives,
         "negatives": negatives,
-        **_values_and_reasons(ratios),
+        **values_and_reasons(**ratios),
         "reliability": reliability(counts),
-    }
-
-
-def _values_and_reasons(ratios: dict[str, tuple[float | None, str]]) -> dict[str, Any]:
-    """Return every score by name, and the reasons of those that are undefined."""
-    return {
-        **{name: ratio for name, (ratio, _) in ratios.items()},
-        "undefined": {name: reason for name, (ratio, reason) in ratios.items() if ratio is None},
     }
 
 

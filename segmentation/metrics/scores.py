@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from segmentation.metrics.ratios import ratio, values_and_reasons
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -61,15 +63,14 @@ def scores(matrix: ConfusionMatrix, class_names: Sequence[str]) -> dict[str, Any
     present = [entry for entry in classes[1:] if entry["dice"] is not None]
     counted = sum(map(sum, confusion))
     right = sum(confusion[value][value] for value in range(len(confusion)))
-    ratios = {
-        "macro_foreground_dice": (_mean(present, "dice"), NO_FOREGROUND),
-        "macro_foreground_iou": (_mean(present, "iou"), NO_FOREGROUND),
-        "pooled_dice": (_ratio(right, counted), NOTHING_COUNTED),
-        "accuracy": (_ratio(right, counted), NOTHING_COUNTED),
-    }
     return {
         "classes": classes,
-        **_values_and_reasons(ratios),
+        **values_and_reasons(
+            macro_foreground_dice=(_mean(present, "dice"), NO_FOREGROUND),
+            macro_foreground_iou=(_mean(present, "iou"), NO_FOREGROUND),
+            pooled_dice=(ratio(right, counted), NOTHING_COUNTED),
+            accuracy=(ratio(right, counted), NOTHING_COUNTED),
+        ),
         "macro_undefined": len(classes) - 1 - len(present),
         "ignored": matrix.ignored,
         "out_of_range": matrix.out_of_range,
@@ -86,36 +87,20 @@ def _class(confusion: list[list[int]], value: int, name: str) -> dict[str, Any]:
     hit = confusion[value][value]
     false_alarms = predicted - hit
     union = support + false_alarms
-    ratios = {
-        "dice": (_ratio(2 * hit, support + predicted), NOWHERE),
-        "iou": (_ratio(hit, union), NOWHERE),
-        "precision": (_ratio(hit, predicted), NEVER_PREDICTED),
-        "recall": (_ratio(hit, support), NOT_IN_TRUTH),
-        "specificity": (
-            _ratio(rest - false_alarms, rest),
-            ALL_OF_TRUTH if support else NOTHING_COUNTED,
-        ),
-    }
+    no_rest = ALL_OF_TRUTH if support else NOTHING_COUNTED
     return {
         "value": value,
         "name": name,
-        **_values_and_reasons(ratios),
+        **values_and_reasons(
+            dice=(ratio(2 * hit, support + predicted), NOWHERE),
+            iou=(ratio(hit, union), NOWHERE),
+            precision=(ratio(hit, predicted), NEVER_PREDICTED),
+            recall=(ratio(hit, support), NOT_IN_TRUTH),
+            specificity=(ratio(rest - false_alarms, rest), no_rest),
+        ),
         "support": support,
         "predicted": predicted,
     }
-
-
-def _values_and_reasons(ratios: dict[str, tuple[float | None, str]]) -> dict[str, Any]:
-    """Return every score by name, and the reasons of those that are undefined."""
-    return {
-        **{name: ratio for name, (ratio, _) in ratios.items()},
-        "undefined": {name: reason for name, (ratio, reason) in ratios.items() if ratio is None},
-    }
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    """Divide Python ints, which neither overflow nor round before the division."""
-    return part / whole if whole else None
 
 
 def _mean(classes: list[dict[str, Any]], score: str) -> float | None:

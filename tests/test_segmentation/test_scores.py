@@ -5,10 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+)
 
 from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.metrics.scores import scores
@@ -153,3 +160,29 @@ def test_scores_are_json_between_0_and_1_or_have_a_reason(counts: NDArray[np.int
 def test_needs_one_name_per_class() -> None:
     with pytest.raises(ValueError, match="2 class names for 3 classes"):
         scores(ConfusionMatrix.empty(3), ["background", "cell"])
+
+
+@settings(max_examples=60)
+@given(hnp.arrays(np.int64, (2, 40), elements=st.integers(0, 4)))
+def test_scores_are_those_of_scikit_learn(pair: NDArray[np.int64]) -> None:
+    truth, prediction = pair
+    result = scores(ConfusionMatrix.from_labels(truth, prediction, 5), "abcde")
+    values = sorted(set(truth.tolist()) | set(prediction.tolist()))
+    oracles = {
+        "dice": f1_score,
+        "iou": jaccard_score,
+        "precision": precision_score,
+        "recall": recall_score,
+    }
+    for name, oracle in oracles.items():
+        expected = oracle(truth, prediction, labels=values, average=None, zero_division=0)
+        for value, score in zip(values, expected, strict=True):
+            ours = result["classes"][value][name]
+            # Where the denominator is 0 the library says 0; here it is undefined.
+            assert ours is None or abs(ours - score) <= 1e-12
+            assert ours is not None or name in ("precision", "recall")
+    assert abs(result["accuracy"] - accuracy_score(truth, prediction)) <= 1e-12
+    foreground = [value for value in values if value]
+    if foreground:
+        macro = f1_score(truth, prediction, labels=foreground, average="macro", zero_division=0)
+        assert abs(result["macro_foreground_dice"] - macro) <= 1e-12
