@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from prefect.testing.utilities import prefect_test_harness  # noqa: TID251 a server for tests
 
 from flows.ray_executor import RayExecutor
 from segmentation.bundle import ClassInfo, save_bundle
@@ -19,6 +20,16 @@ def ray_executor():
     executor.start()
     yield executor
     executor.close()
+
+
+@pytest.fixture(scope="module")
+def prefect_harness():
+    """A Prefect server with an empty database, which tells nobody that it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.setenv("DO_NOT_TRACK", "1")
+        with prefect_test_harness(server_startup_timeout=240):
+            yield
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 from prefect.client.orchestration import get_client  # noqa: TID251 what the flow leaves behind
-from prefect.testing.utilities import prefect_test_harness  # noqa: TID251
 
 from flows.jobs import SegmentJob
 from tests.test_flows.images import maskmill_process
@@ -17,16 +16,6 @@ from tests.test_flows.runs import attempts, make_image, make_truth
 pytestmark = pytest.mark.slow
 
 STAGES = ["plan", "infer", "pyramid", "verify", "aggregate", "publish", "report"]
-
-
-@pytest.fixture(scope="module")
-def prefect_harness():
-    """A Prefect server with an empty database, which tells nobody that it runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.setenv("DO_NOT_TRACK", "1")
-        with prefect_test_harness(server_startup_timeout=240):
-            yield
 
 
 def test_prefect_sees_stages_and_artifacts_and_no_shards(prefect_harness, tiny_image):
