@@ -285,6 +285,15 @@ def test_ten_thousand_slices_are_thinned_out_with_a_sentence() -> None:
     assert len(outline.page) < 700_000
 
 
+def test_planes_that_are_images_are_not_joined_by_a_line() -> None:
+    outline = page({**FULL, "axes": "zyx", "image_axes": "yx"})
+    assert "Scores along z" not in outline.text
+    assert "Images and specimens" in outline.text
+    assert "Length, truth (nm)" in outline.text
+    assert "Area (nm²), truth" in outline.text
+    assert "Scores along z" in page({**FULL, "axes": "tzyx", "image_axes": "zyx"}).text
+
+
 def test_single_planes_make_no_line() -> None:
     rows = [row for row in FULL["slices"]["rows"] if row["index"] == 0]
     text = page(changed("slices", "rows", to=rows)).text
@@ -354,8 +363,17 @@ def test_objects_without_classes_and_without_matches_can_be_shown() -> None:
     entry |= {"value": None, "name": "object", "recall_interval": None, "pq": None}
     entry["undefined"] = {"pq": "neither truth nor mask has an object of this class"}
     result["instances"]["classes"] = [entry]
-    text = page(result).text
+    text = page(result, **full_options()).text
     assert "undefined (neither truth nor mask has an object of this class)" in text
+    remark = "The colours of objects tell them apart and mean nothing else."
+    assert text.count(remark) == 2  # worst planes, pictures
+    assert remark not in page(FULL, **full_options()).text
+
+
+def test_one_class_cannot_be_confused_in_the_pictures() -> None:
+    one = scored([[80, 1], [1, 10]], ("background", "membrane"))
+    assert "confused: one foreground class" not in page(one, pictures=pictures()).text
+    assert "confused: one foreground class" in page(PLAIN, pictures=pictures()).text
 
 
 @pytest.mark.parametrize(
