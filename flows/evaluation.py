@@ -22,7 +22,7 @@ from flows.measures import images_along, measures_of
 from flows.prepare import check_writable, runs_url
 from flows.run import versions
 from flows.scoring import SMALL_VOXELS, check_values
-from flows.shard_stage import ShardStage, complete, shard_counts
+from flows.shard_stage import Execution, ShardStage, complete, shard_counts
 from segmentation.evaluation import COMPONENTS, Measures
 from storage.blobs import Blobs
 from storage.label_names import LABELS
@@ -31,11 +31,8 @@ from storage.stores import join_url, normalize_url
 from storage.verify import check_objects
 
 if TYPE_CHECKING:
-    import threading
-
     from flows.executors import Executor
     from flows.jobs import EvaluateJob
-    from flows.progress import ProgressMaker
 
 SCHEMA = 1
 COUNT, JOIN = "count", "join"
@@ -188,9 +185,7 @@ def open_evaluation(evaluation: Evaluation) -> None:
     blobs.write("run.json", json.dumps(document, indent=2).encode())
 
 
-def count_shards(
-    evaluation: Evaluation, executor: Executor, stop: threading.Event, progress: ProgressMaker
-) -> None:
+def count_shards(evaluation: Evaluation, execution: Execution) -> None:
     """Count every shard that has no record yet.
 
     Raises
@@ -207,11 +202,10 @@ def count_shards(
         return fields if result is None else fields | result.record()
 
     stage = evaluation.stage(COUNT)
-    how = (stage, work, executor, stop, progress)
-    complete(*how, label="evaluating", describe=describe)
-    damaged = _damaged(stage, executor)
+    complete(stage, work, execution, label="evaluating", describe=describe)
+    damaged = _damaged(stage, execution.executor)
     if damaged:
-        complete(*how, label="evaluating again", describe=describe, redo=damaged)
+        complete(stage, work, execution, label="evaluating again", describe=describe, redo=damaged)
 
 
 def _damaged(stage: ShardStage, executor: Executor) -> frozenset[int]:
@@ -222,9 +216,7 @@ def _damaged(stage: ShardStage, executor: Executor) -> frozenset[int]:
     return frozenset(problem.item for problem in problems)
 
 
-def join_components(
-    evaluation: Evaluation, executor: Executor, stop: threading.Event, progress: ProgressMaker
-) -> None:
+def join_components(evaluation: Evaluation, execution: Execution) -> None:
     """Find which components hang together across the borders of shards.
 
     Raises
@@ -234,13 +226,10 @@ def join_components(
     """
     if not evaluation.is_joined:
         return
-    work = JoinWork(evaluation.work)
     complete(
         evaluation.stage(JOIN),
-        work,
-        executor,
-        stop,
-        progress,
+        JoinWork(evaluation.work),
+        execution,
         label="joining components",
         describe=lambda _item, result: {"joins": result or []},
     )

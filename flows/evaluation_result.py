@@ -57,6 +57,7 @@ def evaluation_result(evaluation: Evaluation, statistics: Statistics) -> dict[st
     result |= {"labels": evaluation.job.labels, "truth": _truth_digests(evaluation)}
     result |= voxel_result(statistics, cases, names)
     result |= {"axes": base.axes, "voxel_size": list(base.voxel_size), "unit": base.unit}
+    result |= {"image_axes": base.axes[-evaluation.measures.image_axes :]}
     result |= {"ignore_label": evaluation.job.ignore_label, "findings": []}
     if statistics.surfaces:
         result["surface"] = _surface(evaluation, statistics)

@@ -20,7 +20,7 @@ from flows.executors import WorkerStartError, stop_on_signals
 from flows.pool import make_executor, worker_count
 from flows.progress import Progress
 from flows.run_report import REPORT, write_evaluation_report
-from flows.shard_stage import resumable
+from flows.shard_stage import Execution, resumable
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def run_evaluation(
             resumable(evaluation.url, OSError, StorageError, WorkerStartError),
         ):
             open_evaluation(evaluation)
-            how = (evaluation, executor, stop, progress)
-            clock.run("count", count_shards, *how)
-            clock.run("join", join_components, *how)
+            execution = Execution(executor, stop, progress)
+            clock.run("count", count_shards, evaluation, execution)
+            clock.run("join", join_components, evaluation, execution)
             result: dict[str, Any] = clock.run("aggregate", collect, evaluation)
             clock.run("report", write_evaluation_report, evaluation, result, clock.seconds)
             _write_timings(evaluation, clock.seconds)

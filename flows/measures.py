@@ -1,4 +1,4 @@
-"""From the flags of an evaluation to what is counted, with everything that cannot be refused."""
+"""From the flags of an evaluation to what is counted; flags that do not fit are refused."""
 
 from __future__ import annotations
 

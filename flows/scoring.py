@@ -16,7 +16,7 @@ from flows.evaluation_result import voxel_result
 from flows.executors import SerialExecutor
 from flows.prepare import Prepared, image_digest
 from flows.run import INFER, SCHEMA, Run, intensity_of
-from flows.shard_stage import complete, shard_counts
+from flows.shard_stage import Execution, complete, shard_counts
 from flows.work import Truth
 from segmentation.evaluation import Measures
 from storage.label_values import label_values
@@ -135,7 +135,7 @@ def aggregate(
     """
     key, work = truth_key(run), _count_work(run)
     if work is not None and key is not None:
-        _count_again(run, work, key, (executor, stop, progress))
+        _count_again(run, work, key, Execution(executor, stop, progress))
     return collect_run(run)
 
 
@@ -170,12 +170,7 @@ def _count_work(run: Run) -> CountWork | None:
     return CountWork((case,), measures)
 
 
-def _count_again(
-    run: Run,
-    work: CountWork,
-    key: str,
-    how: tuple[Executor, threading.Event, ProgressMaker],
-) -> None:
+def _count_again(run: Run, work: CountWork, key: str, execution: Execution) -> None:
     """Count the shards whose record belongs to other truth, or to none, and record them."""
     counted = np.zeros(len(run.plan), bool)
     for record in run.manifest.records(INFER, len(run.plan)):
@@ -186,7 +181,7 @@ def _count_again(
     complete(
         stage,
         work,
-        *how,
+        execution,
         label="evaluating",
         describe=lambda _item, result: {"truth": key} | (result.record() if result else {}),
         skip=counted,

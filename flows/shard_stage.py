@@ -89,6 +89,15 @@ class ShardStage:
         return self.manifest.completed(self.name, self.planned)
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Where items are done, what stops them at the next item, what shows how far they are."""
+
+    executor: Executor
+    stop: threading.Event
+    progress: ProgressMaker
+
+
 @dataclass(slots=True)
 class _Tally:
     """What became of the items so far."""
@@ -107,9 +116,7 @@ class _Tally:
 def complete(
     stage: ShardStage,
     work: Work,
-    executor: Executor,
-    stop: threading.Event,
-    progress: ProgressMaker,
+    execution: Execution,
     *,
     label: str,
     describe: Callable[[int, Any], dict[str, Any]],
@@ -124,8 +131,8 @@ def complete(
         Where the records are.
     work : Work
         What workers do with an item.
-    executor, stop, progress
-        Where it is done, what stops it, what shows it.
+    execution : Execution
+        Where and how.
     label : str
         Of the progress, such as ``segmenting``.
     describe : callable
@@ -147,9 +154,9 @@ def complete(
     todo = (int(i) for i in np.flatnonzero(~tally.done))
     with (
         stage.writer() as writer,
-        progress(label, stage.planned, int(tally.done.sum())) as shown,
+        execution.progress(label, stage.planned, int(tally.done.sum())) as shown,
     ):
-        for outcome in executor.map(work, todo, stop):
+        for outcome in execution.executor.map(work, todo, execution.stop):
             if outcome.error is None:
                 fields = describe(outcome.item, outcome.result)
                 writer.append(outcome.item, _base(stage, outcome.attempts) | fields)
@@ -160,7 +167,7 @@ def complete(
                 document = _base(stage, outcome.attempts) | describe(outcome.item, None)
                 _write_failure(stage, outcome.item, document | {"error": outcome.error})
     if not tally.done.all():
-        raise _incomplete(stage, tally, stopped=stop.is_set() and not tally.failed)
+        raise _incomplete(stage, tally, stopped=execution.stop.is_set() and not tally.failed)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from flows.errors import VerificationError
 from flows.run import DAMAGE, INFER, PUBLISHED, SCHEMA, Run
 from flows.scoring import run_truth, truth_key
-from flows.shard_stage import complete
+from flows.shard_stage import Execution, complete
 from flows.verification import cell_number, cells_of, find_problems, problem_message
 from flows.work import PROBABILITIES, SegmentWork
 from storage.labels import listed, publish
@@ -78,9 +78,8 @@ def infer(
 
     work = segment_work(run, threads)
     stage = run.stage(INFER, len(run.plan))
-    complete(
-        stage, work, executor, stop, progress, label="segmenting", describe=describe, redo=redo
-    )
+    execution = Execution(executor, stop, progress)
+    complete(stage, work, execution, label="segmenting", describe=describe, redo=redo)
 
 
 def build_pyramid(run: Run, executor: Executor) -> None:

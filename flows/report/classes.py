@@ -77,6 +77,14 @@ def image_name(row: Mapping[str, Any]) -> str:
     return str(row["image"]) if index is None else f"{row['image']} [{index}]"
 
 
+def image_axes(result: Mapping[str, Any]) -> str:
+    """Return the axes of one image; the axis that numbers the images of a stack is not among them.
+
+    A segmentation has one image, with all axes.
+    """
+    return str(result.get("image_axes") or result.get("axes") or "zyx")
+
+
 def volume_names(result: Mapping[str, Any]) -> list[str]:
     """Return the names of the volumes that the images were cut from, in their order."""
     names: list[str] = []

@@ -16,6 +16,8 @@ from flows.report.words import has_scores, headline_note, score_text, trust
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from flows.report.document import Block
+
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 FEWEST_FOR_CONTENTS = 5  # sections; fewer are found without a list
 
@@ -117,7 +119,7 @@ def _pictures(
 ) -> Iterator[Section]:
     if pictures:
         gallery = Gallery(tuple(pictures), legends=_legends(result, pictures, colors))
-        yield Section("Pictures", (gallery,))
+        yield Section("Pictures", (*_ids(result), gallery))
 
 
 def _worst(
@@ -137,12 +139,20 @@ def _worst(
     )
     every = [picture for pictures in worst.values() for picture in pictures]
     legends = _legends(result, every, colors)
-    galleries = [
+    blocks: list[Block] = [Text(lead), *_ids(result), Gallery((), legends=legends)]
+    blocks += [
         Gallery(tuple(pictures), title=names.get(value, f"class {value}"))
         for value, pictures in worst.items()
         if pictures
     ]
-    yield Section("Worst planes", (Text(lead), Gallery((), legends=legends), *galleries))
+    yield Section("Worst planes", tuple(blocks))
+
+
+def _ids(result: Mapping[str, Any]) -> Iterator[Text]:
+    """Say what the colours of object ids mean, where a label may hold some."""
+    instances = result.get("instances")
+    if instances and any(entry["value"] is None for entry in instances["classes"]):
+        yield Text("The colours of objects tell them apart and mean nothing else.", soft=True)
 
 
 def _legends(
@@ -154,7 +164,9 @@ def _legends(
         (colors[c["value"]], c["name"]) for c in classes if c["value"] and c["value"] in colors
     )
     errors = any(name == "errors" for picture in pictures for name, _ in picture.panels)
-    return (named, ERRORS) if errors else (named,)
+    # One foreground class cannot be confused with another.
+    kinds = ERRORS if len(classes) > 2 else ERRORS[:2]
+    return (named, kinds) if errors else (named,)
 
 
 def _facts(result: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:

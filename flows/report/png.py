@@ -35,6 +35,7 @@ ERRORS: tuple[tuple[Color, str], ...] = (
 )
 WEBP_QUALITY = 80
 WEBP_EFFORT = 2  # of 6: little larger, and much sooner done
+GREY_STEP = 16  # between the greys behind the errors: so few are small although without a loss
 LONGEST_SIDE = 768  # pixels of a panel; larger planes are thinned out
 
 
@@ -95,7 +96,8 @@ def draw_picture(
     if truth is not None:
         compared = np.where((truth != 0) & (mask != 0), truth, mask) if objects else mask
         panels.append(("errors", error_map(image, truth, compared, ignore_label=ignore_label)))
-    return Picture(caption, tuple((name, to_webp(array)) for name, array in panels))
+    encoded = ((name, to_webp(array, lossless=name == "errors")) for name, array in panels)
+    return Picture(caption, tuple(encoded))
 
 
 def overlay(
@@ -141,7 +143,7 @@ def error_map(
     *,
     ignore_label: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Mark where a mask is wrong, in the colours of `ERRORS`, on the dimmed image.
+    """Mark where a mask is wrong, in the colours of `ERRORS`, on the dimmed image in few greys.
 
     Returns
     -------
@@ -152,7 +154,7 @@ def error_map(
     ValueError
         If image, truth and mask are not the same plane.
     """
-    picture = _bytes(0.45 * _grey(image) + 20)
+    picture = _bytes(0.45 * _grey(image) + 20) // GREY_STEP * np.uint8(GREY_STEP)
     _check_plane(picture, truth)
     _check_plane(picture, mask)
     wrong = truth != mask
@@ -171,11 +173,15 @@ def to_png(array: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def to_webp(array: NDArray[np.uint8]) -> bytes:
-    """Encode a uint8 array (y, x, 3) as WebP, which keeps noisy planes small; nearly lossless."""
+def to_webp(array: NDArray[np.uint8], *, lossless: bool = False) -> bytes:
+    """Encode a uint8 array (y, x, 3) as WebP, which keeps noisy planes small.
+
+    With a loss, colour has half the resolution of brightness: marks one voxel wide turn grey.
+    """
     buffer = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(array))
-    picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_EFFORT)
+    options = {"quality": WEBP_QUALITY, "method": WEBP_EFFORT}
+    picture.save(buffer, "WEBP", lossless=lossless, **options)
     return buffer.getvalue()
 
 

@@ -7,7 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.report.binning import bin_width, thin
-from flows.report.classes import class_color, dice_of, drawn, marks, title, volume_names
+from flows.report.classes import (
+    class_color,
+    dice_of,
+    drawn,
+    image_axes,
+    marks,
+    title,
+    volume_names,
+)
 from flows.report.document import Chart, Charts, Section, Text, chart
 from flows.report.lines import Series, line_chart
 from flows.report.numbers import score_number
@@ -27,8 +35,8 @@ MOST_VOLUMES = 6
 def along_axis(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Section | None:
     """Return the Dice of each class plane by plane, and the lowest planes."""
     slices = result.get("slices")
-    if not slices or not slices["rows"]:
-        return None
+    if not slices or not slices["rows"] or set(slices["axis"]).isdisjoint(image_axes(result)):
+        return None  # planes that are images stand among the images, and no line joins them
     axis, heading = slices["axis"], f"Scores along {slices['axis']}"
     volumes = _by_volume(slices["rows"], volume_names(result))
     if all(len(rows) == 1 for rows in volumes.values()):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flows.report.classes import MOST_DRAWN, class_cell, class_color, marks, named_score, title
+from flows.report.classes import (
+    MOST_DRAWN,
+    class_cell,
+    class_color,
+    image_axes,
+    marks,
+    named_score,
+    title,
+)
 from flows.report.document import Cell, Charts, Section, Table, Text, chart
 from flows.report.intervals import bounds
 from flows.report.lines import Point, Series, line_chart
@@ -34,7 +42,7 @@ def components(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Sectio
     found: Sequence[Entry] = result.get("components") or ()
     if not found:
         return None
-    power = 3 if "z" in (result.get("axes") or "zyx") else 2
+    power = 3 if "z" in image_axes(result) else 2
     unit = unit_symbol(result.get("unit"), power)
     size = "volume" if power == 3 else "area"
     rows = tuple(

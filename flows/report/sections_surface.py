@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flows.report.classes import class_cell, part_of, score_cell
+from flows.report.classes import class_cell, image_axes, part_of, score_cell
 from flows.report.document import Cell, Section, Table, Text
 from flows.report.numbers import measured, percent, quantity, unit_symbol, with_unit
 
@@ -35,7 +35,7 @@ def surfaces(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Section 
 
 def _power(result: Mapping[str, Any]) -> int:
     """Return the power of the unit in which surface is measured: 1 for outlines in a plane."""
-    return 2 if "z" in (result.get("axes") or "zyx") else 1
+    return 2 if "z" in image_axes(result) else 1
 
 
 def _agreement(found: Mapping[str, Any], unit: str) -> Table:

@@ -18,6 +18,7 @@ from flows.evaluation import Evaluation, collect, count_shards, join_components,
 from flows.executors import Executor, Outcome, SerialExecutor
 from flows.jobs import EvaluateJob
 from flows.progress import Progress
+from flows.shard_stage import Execution
 from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.metrics.scores import scores
 from storage.volume import open_label
@@ -71,9 +72,9 @@ def opened(job: EvaluateJob, url: str) -> Evaluation:
 
 def finished(evaluation: Evaluation, executor: Executor) -> bytes:
     """All stages; result.json."""
-    how = (evaluation, executor, threading.Event(), Progress)
-    count_shards(*how)
-    join_components(*how)
+    execution = Execution(executor, threading.Event(), Progress)
+    count_shards(evaluation, execution)
+    join_components(evaluation, execution)
     collect(evaluation)
     return evaluation.blobs.read("result.json")
 
@@ -138,7 +139,7 @@ def test_a_missing_shard_is_no_background(pair: str, tmp_path: Path) -> None:
                     stop.set()
 
     with pytest.raises(IncompleteRunError, match="stopped at a shard border"):
-        count_shards(evaluation, Stopping(), stop, Progress)
+        count_shards(evaluation, Execution(Stopping(), stop, Progress))
     with pytest.raises(IncompleteRunError, match="shards have no record"):
         collect(evaluation)
     done = evaluation.stage("count").completed().sum()

@@ -11,13 +11,14 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
@@ -25,6 +26,7 @@ from skimage.metrics import adapted_rand_error, variation_of_information
 
 from benchmarks import screenshots
 from benchmarks.screenshots import DATA, NUCLEI, otsu_objects
+from flows.errors import IncompleteRunError
 from flows.evaluation import open_evaluation, prepare_evaluation
 from flows.executors import SerialExecutor
 from flows.jobs import EvaluateJob
@@ -39,6 +41,10 @@ from tests.test_flows.test_evaluate import finished
 EVERY = 6  # of the 334 nuclei images every sixth is enough
 NUCLEUS = ("background", "nucleus")
 PLANT_VOXEL = (0.284, 0.127, 0.127)  # micrometers
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="the report was NOT looked at: no chromium or chromium-browser on the PATH",
+)
 THRESHOLDS = [round(0.5 + 0.05 * step, 2) for step in range(10)]
 
 
@@ -168,6 +174,7 @@ def nuclei_result(nuclei_image: str) -> dict[str, Any]:
     return evaluate(nuclei_image, "mask", "--images-along", "z", "--surface")
 
 
+@pytest.mark.slow
 def test_shards_that_cut_through_images_change_no_digit(
     nuclei_result: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -238,16 +245,12 @@ def test_components_that_are_not_joined_change_the_scores(
     assert found["pq"] < whole["pq"]
 
 
-def test_surfaces_without_a_halo_change_the_scores(
-    nuclei_image: str,
-    nuclei_result: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_shards_that_read_no_halo_are_refused(
+    nuclei_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Measures, "halo", property(lambda self: (0,) * self.image_axes))
-    cut = evaluated(nuclei_image, tmp_path / "run", (56, 93, 64), images_along="z", surface=True)
-    assert cut["instances"] == nuclei_result["instances"]
-    assert cut["surface"]["classes"] != nuclei_result["surface"]["classes"]
+    with pytest.raises(IncompleteRunError, match="does not reach the halo"):
+        evaluated(nuclei_image, tmp_path, (56, 93, 64), images_along="z", surface=True)
 
 
 # --- cells and nuclei of plants: true volumes
@@ -307,8 +310,191 @@ def test_cells_that_fill_a_volume_are_the_same_over_shards(tmp_path: Path) -> No
     assert cut["shards"]["done"] == 60
     assert without_places(cut) == without_places(whole)
     assert_independent(cut, [truth], [mask])
-    same = evaluated(
-        import_plant(tmp_path / "same", raw, truth, truth, is_class=False), tmp_path / "p"
-    )
-    (perfect,) = same["instances"]["classes"]
-    assert (perfect["pq"], same["instances"]["voi"]) == (1.0, 0.0)
+
+
+def test_cells_that_are_all_right_score_one(tmp_path: Path) -> None:
+    """Without background a count of objects that takes one off is wrong."""
+    raw, truth = (volume[:16, :80, :80] for volume in plant("sample_ovule"))
+    image = import_plant(tmp_path, raw, truth, truth, is_class=False)
+    found = evaluated(image, tmp_path / "run", (5, 19, 27))["instances"]
+    (entry,) = found["classes"]
+    assert entry["truth_objects"] == entry["mask_objects"] == len(np.unique(truth))
+    assert entry["pq"] == entry["matches"][-1]["average_precision"] == 1.0
+    assert (found["voi"], found["adapted_rand_error"]) == (0.0, 0.0)
+
+
+# --- the report's page
+
+
+def sections_mask(images: Any) -> Any:
+    """Five classes of nerve tissue by grey values smoothed in plane; a poor mask is enough."""
+    fine, broad = (smoothed(images, sigma) for sigma in (2, 8))
+    mask = np.zeros(images.shape, np.uint8)
+    mask[fine < np.percentile(fine, 18)] = 1
+    mask[broad > np.percentile(broad, 97)] = 2
+    mask[broad < np.percentile(broad, 6)] = 3
+    mask[fine < np.percentile(fine, 1)] = 4
+    return mask
+
+
+def membrane_mask(images: Any) -> Any:
+    fine = smoothed(images, 2)
+    return (fine < np.percentile(fine, 22)).astype(np.uint8)
+
+
+def smoothed(images: Any, sigma: float) -> Any:
+    return ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack of sections: where it lies, what it holds, and a rule that makes a mask of it."""
+
+    folder: str
+    voxel_size: tuple[float, float, float]  # nanometers
+    classes: tuple[str, ...]
+    rule: Callable[[Any], Any]
+
+
+STACKS = {
+    "vnc": Stack(
+        "vnc_sstem",
+        (45, 4.6, 4.6),
+        ("intracellular", "membrane", "glia", "mitochondria", "synapse"),
+        sections_mask,
+    ),
+    "isbi": Stack("isbi2012_membrane", (50, 4, 4), ("interior", "membrane"), membrane_mask),
+}
+MIDDLE = "y=128:512,x=128:512"
+
+
+def evaluate_sections(folder: Path, stack: Stack) -> dict[str, Any]:
+    """Import a stack with truth and mask, evaluate the middle of every section."""
+    paths = [data(DATA / stack.folder / name) for name in ("images.tif", "labels.tif")]
+    images, labels = map(tifffile.imread, paths)
+    unit = "nanometer"
+    image = make_image(folder, images, axes="zyx", voxel_size=stack.voxel_size, unit=unit)
+    make_label(image, labels, classes=stack.classes)
+    make_label(image, stack.rule(images), name="mask", classes=stack.classes)
+    return evaluate(image, "mask", "--surface", "--tolerances", "15,50", "--region", MIDDLE)
+
+
+@pytest.fixture(scope="module", params=["vnc", "isbi", "nuclei"])
+def result(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    if request.param == "nuclei":
+        return dict(request.getfixturevalue("nuclei_result"))
+    return evaluate_sections(tmp_path_factory.mktemp(request.param), STACKS[request.param])
+
+
+@pytest.fixture(scope="module")
+def report(result: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the page, in a folder where a browser may keep its own files."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_bytes(Path(result["report"]).read_bytes())
+    return path
+
+
+@pytest.mark.slow
+def test_numbers_of_one_result_agree(result: dict[str, Any]) -> None:
+    voxels = result["voxels"]
+    assert voxels == np.sum(result["confusion"])
+    assert voxels == sum(row["voxels"] for row in result["images"])
+    for entry in result["surface"]["classes"]:
+        assert 0 <= entry["nsd"][0] <= entry["nsd"][1] <= 1
+        assert entry["hd95"] is None or entry["hd50"] <= entry["hd95"] <= result["surface"]["cap"]
+    for entry in result["instances"]["classes"]:
+        found = [match["true_positives"] for match in entry["matches"]]
+        assert found == sorted(found, reverse=True)
+        assert all(
+            match["true_positives"] + match["false_negatives"] == entry["truth_objects"]
+            for match in entry["matches"]
+        )
+    whole = np.prod(result["voxel_size"])
+    for row, entry in zip(result.get("components", ()), result["classes"][1:], strict=False):
+        assert (row["truth_voxels"], row["mask_voxels"]) == (entry["support"], entry["predicted"])
+        assert row["truth_volume"] == pytest.approx(row["truth_voxels"] * whole)
+
+
+@pytest.mark.slow
+def test_measures_of_images_have_the_unit_of_their_axes(result: dict[str, Any]) -> None:
+    page = Path(result["report"]).read_text(encoding="utf-8")
+    is_plane = result["image_axes"] == "yx"
+    assert ("Length, truth (µm)" in page) == is_plane
+    assert ("Area, truth (nm²)" in page) == (not is_plane)
+    assert ("Scores along z</h2>" in page) == (not is_plane)
+
+
+@pytest.mark.slow
+def test_pictures_show_something(report: Path) -> None:
+    page = report.read_text(encoding="utf-8")
+    stored = re.findall(r'src="data:image/\w+;base64,([^"]+)"', page)
+    assert len(stored) >= 16
+    assert len(stored) % 4 == 0  # image, truth, mask, errors
+    for text in stored:
+        with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+            assert min(picture.size) >= 128
+            assert np.asarray(picture.convert("L")).std() > 3
+
+
+@pytest.mark.slow
+@needs_browser
+def test_page_complains_of_nothing_and_asks_for_nothing(report: Path) -> None:
+    assert complaints(report) == []
+    assert not re.search(r"https?:|url\(|@import", report.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+@needs_browser
+def test_page_is_drawn_in_light_and_in_dark(report: Path) -> None:
+    for shot, ground in (
+        (screenshot(report, 3000), (251, 251, 250)),
+        (screenshot(report, 3000, DARK), (20, 23, 27)),
+    ):
+        assert tuple(shot[2, 2]) == ground
+        different = (shot != np.array(ground)).any(axis=-1)
+        assert all(part.mean() > 0.02 for part in np.array_split(different, 3))
+
+
+@pytest.mark.slow
+@needs_browser
+def test_page_fits_narrow_screens(report: Path, tmp_path: Path) -> None:
+    assert inner_widths(report.read_text(encoding="utf-8"), tmp_path) == NARROW
+
+
+# --- the README's screenshots
+
+
+@pytest.mark.parametrize(
+    ("missing", "value", "match"),
+    [
+        ("CHROMIUM", None, "no chromium or chromium-browser on the PATH; install Chromium"),
+        ("NUCLEI", Path("nowhere.npz"), "nowhere.npz is not there; put the data folder beside"),
+    ],
+)
+def test_screenshots_say_what_is_missing(
+    missing: str, value: Any, match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screenshots, "CHROMIUM", "chromium")
+    monkeypatch.setattr(screenshots, missing, value)
+    monkeypatch.setattr(sys, "argv", ["screenshots", str(tmp_path)])
+    with pytest.raises(SystemExit, match=match):
+        screenshots.main()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@needs_browser
+def test_screenshots_are_small_enough_for_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data(NUCLEI)
+    monkeypatch.setattr(sys, "argv", ["screenshots", str(tmp_path)])
+    screenshots.main()
+    names = [path.name for path in sorted(tmp_path.iterdir())]
+    assert names == ["report-nuclei.png", "report-stack.png"]
+    for path in tmp_path.iterdir():
+        with Image.open(path) as picture:
+            assert picture.size == (1200, 1600)
+        assert path.stat().st_size < 400_000

@@ -63,7 +63,7 @@ def peak(folder, shape, *flags):
 
 @pytest.mark.parametrize(
     ("planes", "factor", "flags"),
-    [(128, 10, ()), (64, 4, ("--surface", "--instances"))],
+    [(128, 10, ()), (128, 4, ("--surface", "--instances"))],
     ids=["voxels", "everything"],
 )
 def test_more_voxels_take_no_more_memory(tmp_path, planes, factor, flags):
