@@ -75,7 +75,8 @@ def section_pictures(scene: Scene) -> list[Picture]:
     leading = [range(a, b) for a, b in zip(window.start[:-2], window.stop[:-2], strict=True)]
     total = math.prod(len(r) for r in leading)
     chosen = sorted({total * (2 * i + 1) // (2 * SECTIONS) for i in range(SECTIONS)})
-    return [_draw(scene, level, _place(leading, number), window, "") for number in chosen]
+    places = (_place(leading, number) for number in chosen)
+    return [_draw(scene, level, Region(*_section(place, window))) for place in places]
 
 
 def worst_pictures(
@@ -98,21 +99,21 @@ def worst_pictures(
     fine = [shape for shape in scene.shapes[: scene.levels] if shape[:-2] == scene.shapes[0][:-2]]
     level = _picture_level(fine)
     rows = [row for row in slices["rows"] if row["image"] == volume]
+    window = _window(scene, level)
     found = {}
     for entry in result["classes"][1:]:
-        worst = _worst(rows, entry["value"])
-        if worst:
-            found[entry["value"]] = [
-                _draw(
-                    scene,
-                    level,
-                    _row_place(scene, row),
-                    _window(scene, level),
-                    _caption(row, entry),
-                )
-                for row in worst
-            ]
-    return found
+        value, name = entry["value"], entry["name"]
+        found[value] = [
+            _draw(
+                scene,
+                level,
+                Region(*_section(_row_place(scene, row), window)),
+                note=f"Dice of {name} {score_number(row['dice'][value])}",
+                only=None if scene.objects else value,
+            )
+            for row in _worst(rows, value)
+        ]
+    return {value: pictures for value, pictures in found.items() if pictures}
 
 
 def _worst(rows: list[dict[str, Any]], value: int) -> list[dict[str, Any]]:
@@ -122,10 +123,6 @@ def _worst(rows: list[dict[str, Any]], value: int) -> list[dict[str, Any]]:
         if row["dice"][value] is not None and row["support"][value] >= LEAST_SUPPORT
     ]
     return sorted(scored, key=lambda row: (row["dice"][value], row["index"]))[:WORST]
-
-
-def _caption(row: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    return f"Dice of {entry['name']} {score_number(row['dice'][entry['value']])}"
 
 
 def _row_place(scene: Scene, row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -166,21 +163,32 @@ def _window(scene: Scene, level: int) -> Region:
     return Region(tuple(start), tuple(stop))
 
 
-def _draw(scene: Scene, level: int, place: tuple[int, ...], window: Region, note: str) -> Picture:
-    """One section at a level."""
-    region = Region((*place, *window.start[-2:]), (*(p + 1 for p in place), *window.stop[-2:]))
+def _section(place: tuple[int, ...], window: Region) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Start and stop of one plane of the window."""
+    return (*place, *window.start[-2:]), (*(p + 1 for p in place), *window.stop[-2:])
+
+
+def _draw(
+    scene: Scene, level: int, region: Region, *, note: str = "", only: int | None = None
+) -> Picture:
+    """One plane at a level; of one class alone if wanted."""
     image = scene.image.volumes[level]
     channel = image.axes.find("c")
     block = read_block(image, region, channel if channel >= 0 else None, scene.channels)
     plane = block.reshape(*block.shape[-3:])
-    axes = scene.mask.volumes[0].axes
-    where = ", ".join(f"{axis} {index}" for axis, index in zip(axes, place, strict=False))
-    truth = scene.truth.volumes[level][region.slices] if scene.truth else None
+    places = zip(scene.mask.volumes[0].axes[:-2], region.start, strict=False)
+    where = ", ".join(f"{axis} {index}" for axis, index in places)
+    mask = _plane(scene.mask.volumes[level][region.slices])
+    truth = _plane(scene.truth.volumes[level][region.slices]) if scene.truth else None
+    if only is not None:
+        shown = [only] if scene.ignore_label is None else [only, scene.ignore_label]
+        mask = np.where(mask == only, mask, 0)
+        truth = None if truth is None else np.where(np.isin(truth, shown), truth, 0)
     return draw_picture(
         ": ".join(filter(None, (where or "the image", note))),
         plane[..., 0] if plane.shape[-1] != 3 else plane,
-        _plane(scene.mask.volumes[level][region.slices]),
-        None if truth is None else _plane(truth),
+        mask,
+        truth,
         colors=scene.colors,
         ignore_label=scene.ignore_label,
         objects=scene.objects,

@@ -8,7 +8,7 @@ from flows.report.blocks import anchor, flat, pairs_table, render_section
 from flows.report.contents import sections, terms
 from flows.report.definitions import LEAD
 from flows.report.document import Gallery, Section, Text
-from flows.report.png import ERRORS, Color, Picture
+from flows.report.png import CLASS_ERRORS, ERRORS, Color, Picture
 from flows.report.safe import html_safe
 from flows.report.style import STYLE
 from flows.report.words import has_scores, headline_note, score_text, trust
@@ -135,10 +135,10 @@ def _worst(
     total = f"{planes:,} planes" if planes else "many planes"
     lead = (
         f"Chosen for a low Dice, class by class. The worst of {total} is expected to be low, "
-        "whatever the model: these show how the masks fail, not how often."
+        "whatever the model: these show how the masks fail, not how often. Each class is drawn "
+        "alone."
     )
-    every = [picture for pictures in worst.values() for picture in pictures]
-    legends = _legends(result, every, colors)
+    legends = (*_legends(result, (), colors), CLASS_ERRORS)
     blocks: list[Block] = [Text(lead), *_ids(result), Gallery((), legends=legends)]
     blocks += [
         Gallery(tuple(pictures), title=names.get(value, f"class {value}"))

@@ -33,6 +33,11 @@ ERRORS: tuple[tuple[Color, str], ...] = (
     (PALETTE[5], "invented: background predicted as foreground"),
     (PALETTE[4], "confused: one foreground class predicted as another"),
 )
+#: The same where one class alone is drawn.
+CLASS_ERRORS: tuple[tuple[Color, str], ...] = (
+    (PALETTE[6], "missed: the class predicted as something else"),
+    (PALETTE[5], "invented: something else predicted as the class"),
+)
 WEBP_QUALITY = 80
 WEBP_EFFORT = 2  # of 6: little larger, and much sooner done
 GREY_STEP = 16  # between the greys behind the errors: so few are small although without a loss
