@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flows.report.contents import result_definitions
 from segmentation.metrics.boundary import boundary_iou
 from segmentation.metrics.comparison import compare_groups
 from segmentation.metrics.component_counts import component_counts
@@ -66,7 +67,7 @@ def evaluation_result(evaluation: Evaluation, statistics: Statistics) -> dict[st
         result |= _objects(evaluation, objects[0])
     if evaluation.job.against is not None:
         result["comparison"] = _comparison(evaluation, statistics, objects)
-    return result
+    return result | {"definitions": result_definitions(result)}
 
 
 def _truth_digests(evaluation: Evaluation) -> list[str]:

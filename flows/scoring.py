@@ -15,6 +15,7 @@ from flows.errors import RequestError
 from flows.evaluation_result import voxel_result
 from flows.executors import SerialExecutor
 from flows.prepare import Prepared, image_digest
+from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
 from flows.shard_stage import Execution, complete, shard_counts
 from flows.work import Truth
@@ -208,4 +209,4 @@ def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[
     result |= {"axes": run.prepared.layout.axes, "voxel_size": sizes, "unit": base.unit}
     result |= {"ignore_label": run.job.ignore_label, "truth": truth_key(run), "findings": []}
     result["shards"] = shard_counts(len(run.plan), len(run.plan))
-    return result
+    return result | {"definitions": result_definitions(result)}

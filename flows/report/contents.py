@@ -49,6 +49,14 @@ def terms(result: Mapping[str, Any], shown: Sequence[Section]) -> list[tuple[str
     return definitions(keys)
 
 
+def result_definitions(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the definitions of all that a result holds, for the result itself."""
+    if not has_scores(result):
+        return {}
+    before, after = sections(result, {})
+    return dict(terms(result, [*before, *after]))
+
+
 def _cells(shown: Sequence[Section]) -> Iterator[Cell]:
     for section in shown:
         for block in section.blocks:

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import surface_distance
 import tifffile
 from PIL import Image
 from scipy import ndimage
@@ -297,6 +299,26 @@ def test_nuclei_in_a_volume_are_the_same_over_shards(is_class: bool, tmp_path: P
     assert (whole["shards"]["done"], cut["shards"]["done"]) == (1, 27)
     assert without_places(cut) == without_places(whole)
     assert_independent(cut, [truth], [mask])
+    assert_surfaces(cut["surface"], truth > 0, mask > 0)
+
+
+def assert_surfaces(found: dict[str, Any], truth: Any, mask: Any) -> None:
+    """Surfaces of the only class, against DeepMind's library on the whole volume."""
+    with warnings.catch_warnings():  # it imports names that scipy is about to drop
+        warnings.simplefilter("ignore", DeprecationWarning)
+        distances = surface_distance.compute_surface_distances(truth, mask, PLANT_VOXEL)
+    (entry,) = found["classes"]
+    assert entry["nsd"] == pytest.approx(
+        [
+            surface_distance.compute_surface_dice_at_tolerance(distances, tolerance)
+            for tolerance in found["tolerances"]
+        ]
+    )
+    hd95 = surface_distance.compute_robust_hausdorff(distances, 95)
+    assert entry["hd95"] == pytest.approx(hd95)
+    assert hd95 < found["cap"]
+    assert entry["truth_area"] == pytest.approx(distances["surfel_areas_gt"].sum())
+    assert entry["mask_area"] == pytest.approx(distances["surfel_areas_pred"].sum())
 
 
 def test_cells_that_fill_a_volume_are_the_same_over_shards(tmp_path: Path) -> None:
@@ -482,6 +504,22 @@ def test_screenshots_say_what_is_missing(
     with pytest.raises(SystemExit, match=match):
         screenshots.main()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_screenshot_keeps_the_colours_of_its_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot = np.random.default_rng(0).integers(0, 256, (64, 64, 1), np.uint8).repeat(3, axis=2)
+    shot[:4, :4] = (223, 63, 223)
+    monkeypatch.setattr(screenshots, "screenshot", lambda _page, _height: shot)
+    monkeypatch.setattr(screenshots, "MOST_BYTES", 5000)
+    report, target = tmp_path / "report.html", tmp_path / "shot.png"
+    report.touch()
+    screenshots.picture(report, target, tmp_path)
+    with Image.open(target) as picture:
+        assert picture.mode == "P"
+        red, green, blue = np.asarray(picture.convert("RGB"))[1, 1].tolist()
+    assert min(red, blue) > green + 100
 
 
 @pytest.mark.slow

@@ -122,6 +122,21 @@ def test_panels_are_small_and_nearly_what_was_drawn() -> None:
     assert np.abs(back - array).mean() < 6
 
 
+def test_errors_one_voxel_wide_keep_their_colour() -> None:
+    image = np.random.default_rng(0).normal(120, 20, (200, 200))
+    truth = np.zeros((200, 200), np.uint8)
+    truth[10:190:9] = 1
+    picture = draw_picture("", image, np.zeros_like(truth), truth, colors=COLORS)
+    drawn = dict(picture.panels)["errors"]
+    errors = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB"))
+    assert {tuple(pixel) for pixel in errors[truth == 1].tolist()} == {ERRORS[0][0]}
+    np.testing.assert_array_equal(errors, error_map(image, truth, np.zeros_like(truth)))
+    # A loss would halve the resolution of colour.
+    lossy = np.asarray(Image.open(io.BytesIO(to_webp(errors))).convert("RGB"), np.int16)
+    assert np.abs(lossy - errors)[truth == 1].mean() > 20
+    assert len(drawn) < len(to_png(errors))
+
+
 def test_picture_has_truth_and_errors_only_with_truth_and_is_thinned() -> None:
     image, mask = np.zeros((10, 1600)), np.ones((10, 1600), np.uint8)
     small = draw_picture("z = 0", image[:, :20], mask[:, :20], colors=COLORS)
