@@ -174,6 +174,7 @@ class EvaluateJob(VolumeJob):
     """Scores of a mask volume against the truth."""
 
     image: str = argument("IMAGE.zarr, or CATALOG.yaml with several volumes and their specimens")
+    workers: int | None = Field(None, ge=1, description="worker processes; one per CPU")
     labels: str = Field(description="mask volume")
     truth: str | None = Field(None, description="label to evaluate against; a catalog names its")
     ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flows.executors import Executor, SerialExecutor
+from flows.jobs import EvaluateJob
 from flows.sizing import default_workers
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ def make_executor(job: VolumeJob) -> Executor:
 
 def worker_count(job: VolumeJob) -> int:
     """Worker processes of a job."""
-    return 1 if job.executor == "serial" else job.workers or default_workers()
+    if job.executor == "serial":
+        return 1
+    # Counting runs in one thread; a network's runtime takes two.
+    counting = isinstance(job, EvaluateJob)
+    return job.workers or (os.cpu_count() or 1 if counting else default_workers())
 
 
 def cpus_per_worker(workers: int) -> float:
