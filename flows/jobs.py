@@ -187,9 +187,15 @@ class EvaluateJob(VolumeJob):
     )
     surface: bool = Field(False, description="compare surfaces, in the unit of the voxel size")
     tolerances: Floats | None = Field(
-        None, description="distances that surfaces may be apart, such as 0.05,0.1"
+        None,
+        description="distances that surfaces may be apart, such as 0.05,0.1; "
+        "2 and 5 times the shortest side of a voxel by default",
     )
-    cap: float | None = Field(None, gt=0, description="distance up to which surfaces are compared")
+    cap: float | None = Field(
+        None,
+        gt=0,
+        description="distance up to which surfaces are compared; 20 times that side by default",
+    )
     images_along: Literal["t", "z"] | None = Field(
         None, description="axis along which every index is an image of its own, no section"
     )

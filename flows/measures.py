@@ -13,8 +13,9 @@ from storage.ome_labels import parse_label_classes
 if TYPE_CHECKING:
     from flows.jobs import EvaluateJob
 
-TOLERANCES = (1.0, 2.0)  # in voxels of the longest side, where none are given
-CAP = 10.0
+# Where none are given, in shortest sides of a voxel: sections may lie far apart.
+TOLERANCES = (2.0, 5.0)
+CAP = 20.0
 
 
 def measures_of(job: EvaluateJob, cases: tuple[Case, ...]) -> tuple[Measures, list[str]]:
@@ -105,14 +106,15 @@ def image_axes(job: EvaluateJob, cases: tuple[Case, ...]) -> int:
 
 def _surface(job: EvaluateJob, case: Case, axes: int, num_classes: int) -> SurfaceOptions:
     tolerances = _tolerances(job, case, axes)
-    cap = job.cap or max(CAP * max(case.base.voxel_size[-axes:]), *tolerances)
+    size = case.base.voxel_size[-axes:]
+    cap = job.cap or max(CAP * min(size), max(size), *tolerances)
     if cap < max(tolerances):
         raise RequestError(
             f"--cap {cap:g} is below the tolerance {max(tolerances):g}; give a cap of at least that"
         )
     return SurfaceOptions(
         num_classes=num_classes,
-        voxel_size=case.base.voxel_size[-axes:],
+        voxel_size=size,
         cap=cap,
         ignore_label=job.ignore_label,
     )
@@ -129,5 +131,5 @@ def _tolerances(job: EvaluateJob, case: Case, axes: int) -> tuple[float, ...]:
         if not job.tolerances or min(job.tolerances) <= 0:
             raise RequestError(f"--tolerances {job.tolerances}: expected lengths above 0")
         return tuple(sorted(job.tolerances))
-    longest = max(case.base.voxel_size[-axes:])
-    return tuple(longest * factor for factor in TOLERANCES)
+    shortest = min(case.base.voxel_size[-axes:])
+    return tuple(shortest * factor for factor in TOLERANCES)

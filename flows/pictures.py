@@ -70,7 +70,7 @@ class Scene:
 
 def section_pictures(scene: Scene) -> list[Picture]:
     """Evenly spaced sections, from the coarsest level that still fills the picture."""
-    level = _picture_level(scene.shapes[: scene.levels])
+    level = _picture_level(scene, scene.shapes[: scene.levels])
     window = _window(scene, level)
     leading = [range(a, b) for a, b in zip(window.start[:-2], window.stop[:-2], strict=True)]
     total = math.prod(len(r) for r in leading)
@@ -97,7 +97,7 @@ def worst_pictures(
     if scene.truth is None or not slices or len(scene.shapes[0]) < 3:
         return {}
     fine = [shape for shape in scene.shapes[: scene.levels] if shape[:-2] == scene.shapes[0][:-2]]
-    level = _picture_level(fine)
+    level = _picture_level(scene, fine)
     rows = [row for row in slices["rows"] if row["image"] == volume]
     window = _window(scene, level)
     found = {}
@@ -140,9 +140,15 @@ def _place(leading: list[range], number: int) -> tuple[int, ...]:
     return tuple(r[int(i)] for r, i in zip(leading, index, strict=True))
 
 
-def _picture_level(shapes: list[tuple[int, ...]]) -> int:
-    """The coarsest level whose planes still fill the picture."""
-    fitting = [i for i, shape in enumerate(shapes) if min(shape[-2:]) >= PICTURE_EXTENT // 2]
+def _picture_level(scene: Scene, shapes: list[tuple[int, ...]]) -> int:
+    """The coarsest level at which the region still fills the picture."""
+    full, wanted = scene.shapes[0][-2:], scene.region.shape[-2:]
+    fitting = [
+        level
+        for level, shape in enumerate(shapes)
+        if min(w * n / f for w, n, f in zip(wanted, shape[-2:], full, strict=True))
+        >= PICTURE_EXTENT // 2
+    ]
     return fitting[-1] if fitting else 0
 
 

@@ -456,7 +456,7 @@ def test_pictures_show_something(report: Path) -> None:
     assert len(stored) % 4 == 0  # image, truth, mask, errors
     for text in stored:
         with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
-            assert min(picture.size) >= 128
+            assert min(picture.size) >= 256
             assert np.asarray(picture.convert("L")).std() > 3
 
 
