@@ -37,7 +37,9 @@ def run_demo(job: DemoJob) -> dict[str, Any]:
         result = _segment(folder, image)
     _tell("4/4 comparing stored bytes with the records, scoring the unseen sections")
     _verify(image)
-    return _unseen(image) | {key: result[key] for key in ("mask", "run", "report", "published")}
+    unseen = _unseen(image)
+    places = {key: result[key] for key in ("mask", "run", "report", "published")}
+    return unseen | places | {"evaluation": unseen["report"]}
 
 
 def _segment(folder: Path, image: str) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def _show_scores(result: dict[str, Any]) -> str:
         text = ""
     else:
         text = plain_text(result)
-    places = ("mask", "run", "report")
+    places = ("mask", "run", "report", "evaluation")
     lines = [f"{name}: {result[name]}" for name in places if name in result]
     if "mask" in result and not result["published"]:
         lines.append("a run over a region is not published: elsewhere it would read as background")
