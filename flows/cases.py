@@ -116,7 +116,8 @@ def _case(
     others = (open_label(image.url, job.against),) if job.against else ()
     for other in (truth, *others):
         _check_fit(mask, other, "truth" if other is truth else "the other mask")
-    _check_image(image, mask)
+    if not job.any_image_version:
+        _check_image(image, mask)
     wanted = (
         parse_region(region, base.axes, base.shape) if not isinstance(region, Region) else region
     )
@@ -161,8 +162,9 @@ def _check_image(image: Image, mask: Image) -> None:
     made_from = mask.attributes.get("maskmill", {}).get("identity", {}).get("image")
     if made_from is not None and made_from != image_digest(image):
         raise RequestError(
-            f"{image.url} was changed after {mask.url} was made from it: truth and mask belong to "
-            "different versions of the image; segment it again"
+            f"{image.url} was changed after {mask.url} was made from it, so that truth and mask "
+            "may belong to different versions of the image; segment it again, or, where it was "
+            "only copied, accept that with --any-image-version"
         )
 
 

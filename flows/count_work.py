@@ -107,14 +107,17 @@ class CountWork:
     def _read(self, item: int) -> Block:
         number, shard = self.place(item)
         case = self.cases[number]
+        wanted = case.plan.region
         core = case.plan.write_region(shard)
-        read = read_region(core, case.plan.shape, self.measures)
+        inside = core.relative_to(wanted.start)
+        read = read_region(inside, wanted.shape, self.measures)
+        place = read.relative_to(tuple(-a for a in wanted.start)).slices
         return Block(
-            case.plan.shape,
-            core,
+            wanted.shape,
+            inside,
             read,
-            case.truth[read.slices],
-            tuple(mask[read.slices] for mask in case.masks),
+            case.truth[place],
+            tuple(mask[place] for mask in case.masks),
             _probabilities(case.probabilities, core),
         )
 

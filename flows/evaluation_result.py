@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.report.contents import result_definitions
 from segmentation.metrics.boundary import boundary_iou
-from segmentation.metrics.comparison import compare_groups
+from segmentation.metrics.comparison import check_comparable, compare_groups
 from segmentation.metrics.component_counts import component_counts
 from segmentation.metrics.instances import instance_scores, object_hits
 from segmentation.metrics.paired import mcnemar_exact
@@ -135,6 +135,7 @@ def _comparison(
     cases = [(case.name, case.group) for case in evaluation.cases]
     volumes = [statistics.volumes(mask, cases) for mask in (0, 1)]
     (unit, first), (_, second) = map(resampling_units, volumes)
+    check_comparable(*(_compared(evaluation, mask, unit_names(volumes[mask])) for mask in (0, 1)))
     labels = (evaluation.job.labels, str(evaluation.job.against))
     result = compare_groups(first, second, evaluation.names, names=labels, unit=unit)
     paired = statistics.sums["paired"].tolist()
@@ -152,6 +153,18 @@ def _comparison(
             for value, name in enumerate(evaluation.names)
         ],
         "objects": _object_comparison(objects) if objects else None,
+    }
+
+
+def _compared(evaluation: Evaluation, mask: int, units: list[str]) -> dict[str, Any]:
+    """What has to be the same of both masks for their scores to be comparable."""
+    base = evaluation.cases[0].masks[mask].volumes[0]
+    return {
+        "truth": _truth_digests(evaluation),
+        "units": units,
+        "classes": evaluation.names,
+        "voxel_size": list(base.voxel_size),
+        "unit": base.unit,
     }
 
 

@@ -204,7 +204,9 @@ class EvaluateJob(VolumeJob):
     missing_is_background: bool = Field(
         False, description="accept a mask in which stored chunks are missing"
     )
-    force: bool = Field(False, description="evaluate again although it was done")
+    any_image_version: bool = Field(
+        False, description="accept a mask made before the image was changed, or copied"
+    )
 
 
 class ReportJob(Job):

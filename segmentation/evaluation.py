@@ -18,7 +18,6 @@ digit.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -96,11 +95,11 @@ class Block:
     Attributes
     ----------
     shape : tuple of int
-        Of the volume.
+        Of the region that is evaluated. Beyond it is background, as if it had been cut out.
     core : Region
-        What the shard counts.
+        What the shard counts, seen from the start of that region.
     read : Region
-        What was read: the core grown by the halo.
+        What was read: the core grown by the halo, inside that region.
     truth, masks : integer arrays
         Shape ``read.shape``.
     probabilities : numpy.ndarray, optional
@@ -121,7 +120,7 @@ class Block:
 
 
 def read_region(core: Region, shape: Sequence[int], measures: Measures) -> Region:
-    """What a shard has to read, clipped by the volume."""
+    """What a shard has to read, clipped by the region that is evaluated."""
     halo = (0,) * (len(shape) - measures.image_axes) + measures.halo
     return Region(
         tuple(max(0, a - h) for a, h in zip(core.start, halo, strict=True)),
@@ -255,7 +254,7 @@ def _ids(
 
 
 def _images(block: Block, measures: Measures) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Index of every image along the leading axes of the core, and its number in the volume."""
+    """Index of every image along the leading axes of the core, and its number in the region."""
     leading = len(block.shape) - measures.image_axes
     extents = block.core.shape[:leading]
     for place in np.ndindex(*extents):
@@ -267,8 +266,3 @@ def _images(block: Block, measures: Measures) -> Iterator[tuple[tuple[int, ...],
 def _last(region: Region, measures: Measures) -> Region:
     axes = slice(-measures.image_axes, None)
     return Region(region.start[axes], region.stop[axes])
-
-
-def image_count(shape: Sequence[int], measures: Measures) -> int:
-    """Images of a volume that are apart from each other."""
-    return math.prod(shape[: len(shape) - measures.image_axes])

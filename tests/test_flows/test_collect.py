@@ -150,6 +150,30 @@ def test_shards_add_up_to_the_whole(pair: tuple[CountWork, CountWork], random: A
         assert parts == facts(collected(whole, [0], other))
 
 
+def cut_out(labels: Labels, region: Region) -> Labels:
+    return Labels(labels[region.slices], labels.axes)
+
+
+@settings(max_examples=15)
+@given(evaluations())
+def test_a_region_is_scored_as_if_it_had_been_cut_out(pair: tuple[CountWork, CountWork]) -> None:
+    work, _ = pair
+    (case,) = work.cases
+    region = case.plan.region
+    voxels = replace(
+        case,
+        truth=cut_out(case.truth, region),  # type: ignore[arg-type]
+        masks=tuple(cut_out(mask, region) for mask in case.masks),  # type: ignore[arg-type]
+        probabilities=None,
+        plan=trivial_plan(region.shape, Region.whole(region.shape), region.shape, region.shape),
+    )
+    alone = replace(work, cases=(voxels,))
+    within = replace(work, cases=(replace(case, probabilities=None),))
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        parts = facts(collected(within, list(range(len(within))), folder))
+        assert parts == facts(collected(alone, [0], other))
+
+
 def plane_work(halo_change: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Two surfaces exactly the cap apart, in shards of two planes, with a changed halo."""
     truth, mask = np.zeros((8, 4, 4), np.uint8), np.zeros((8, 4, 4), np.uint8)
