@@ -122,9 +122,9 @@ def _surface(job: EvaluateJob, case: Case, axes: int, num_classes: int) -> Surfa
 
 def _tolerances(job: EvaluateJob, case: Case, axes: int) -> tuple[float, ...]:
     """Distances in the unit of the voxel size, ascending."""
-    if case.base.unit is None:
+    if case.base.unit is None and set(case.base.voxel_size[-axes:]) == {1.0}:
         raise RequestError(
-            f"{case.base.url} has no unit of length, so distances between surfaces mean nothing; "
+            f"{case.base.url} has no voxel size, so distances between surfaces mean nothing; "
             "import the image with --voxel-size and --unit"
         )
     if job.tolerances is not None:

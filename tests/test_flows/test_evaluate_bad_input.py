@@ -60,10 +60,17 @@ def test_distances_need_a_length(tmp_path: Path) -> None:
     image = make_image(tmp_path, LABELS + np.uint8(1), unit=None)
     for name in ("truth", "cells"):
         make_label(image, LABELS, name=name, classes=CLASSES)
-    message = "has no unit of length, so distances .* import the image with --voxel-size and --unit"
+    message = "has no voxel size, so distances .* import the image with --voxel-size and --unit"
     evaluation_refused(tmp_path, "--surface", match=message)
-    # Without distances the same labels can be compared.
+    # Without distances the same labels can be compared, and so can sizes in an unknown unit.
     assert maskmill("evaluate", image, *PAIR).code == 0
+    (tmp_path / "sized").mkdir()
+    sized = make_image(tmp_path / "sized", LABELS, unit=None, voxel_size=(2.0, 1.0, 1.0))
+    for name in ("truth", "cells"):
+        make_label(sized, LABELS, name=name, classes=CLASSES)
+    answer = maskmill("evaluate", sized, *PAIR, "--surface")
+    assert answer.code == 0, answer.err
+    assert "surface: NSD within 2: membrane 1.000; synapse 1.000" in answer.out
 
 
 def test_labels_of_another_shape(folder: Path) -> None:
