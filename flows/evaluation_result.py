@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flows.report.contents import result_definitions
+from flows.voxel_result import voxel_result
 from segmentation.metrics.boundary import boundary_iou
 from segmentation.metrics.comparison import check_comparable, compare_groups
 from segmentation.metrics.component_counts import component_counts
 from segmentation.metrics.instances import instance_scores, object_hits
 from segmentation.metrics.paired import mcnemar_exact
 from segmentation.metrics.partitions import partition_scores
-from segmentation.metrics.probability import ProbabilityHistogram
-from segmentation.metrics.probability_scores import probability_scores
-from segmentation.metrics.summary import resampling_units, summarise, unit_names
+from segmentation.metrics.summary import resampling_units, unit_names
 from segmentation.metrics.surface import SurfaceCounts, surface_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flows.collect import Statistics
     from flows.evaluation import Evaluation
     from segmentation.objects import ObjectTables
@@ -26,28 +23,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 HIT = 0.5
-
-
-def voxel_result(
-    statistics: Statistics, cases: list[tuple[str, str]], names: Sequence[str]
-) -> dict[str, Any]:
-    """Every score of mask 0 that its voxels alone decide: the same from `segment` and `evaluate`.
-
-    Parameters
-    ----------
-    statistics : Statistics
-        Of all shards.
-    cases : list of (str, str)
-        Image and specimen of every volume.
-    names : sequence of str
-        Class names by value.
-    """
-    result = summarise(statistics.volumes(0, cases), names)
-    result["map"] = statistics.map()
-    if "probability" in statistics.sums:
-        histogram = ProbabilityHistogram(statistics.sums["probability"])
-        result["probability"] = probability_scores(histogram, names)
-    return result
 
 
 def evaluation_result(evaluation: Evaluation, statistics: Statistics) -> dict[str, Any]:

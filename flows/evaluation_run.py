@@ -8,14 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from flows.evaluation import (
-    Evaluation,
-    collect,
-    count_shards,
-    join_components,
-    open_evaluation,
-    prepare_evaluation,
-)
+from flows.evaluation import Evaluation, open_evaluation, prepare_evaluation
+from flows.evaluation_stages import collect, count_shards, join_components
 from flows.executors import WorkerStartError, stop_on_signals
 from flows.pool import make_executor, worker_count
 from flows.progress import Progress

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
-from flows.evaluation import Evaluation, collect, prepare_evaluation
+from flows.evaluation import Evaluation, prepare_evaluation
+from flows.evaluation_stages import collect
 from flows.jobs import EvaluateJob, SegmentJob, make_job
 from flows.prepare import prepare
 from flows.run import INFER, Run

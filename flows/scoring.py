@@ -11,13 +11,13 @@ import numpy as np
 
 from flows.collect import Statistics
 from flows.count_work import CaseVoxels, CountWork
-from flows.errors import RequestError
-from flows.evaluation_result import voxel_result
 from flows.executors import SerialExecutor
+from flows.label_check import SMALL_VOXELS, check_values
 from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
 from flows.shard_stage import Execution, complete, shard_counts
+from flows.voxel_result import voxel_result
 from flows.work import Truth
 from segmentation.evaluation import Measures
 from storage.label_values import label_values
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from flows.executors import Executor
     from flows.progress import ProgressMaker
-
-SMALL_VOXELS = 2**26
 
 
 def check_truth_values(prepared: Prepared, ignore_label: int | None, executor: Executor) -> None:
@@ -65,29 +63,6 @@ def check_small_volume(prepared: Prepared, ignore_label: int | None) -> None:
     if math.prod(prepared.image.volumes[0].shape) <= SMALL_VOXELS:
         check_truth_values(prepared, ignore_label, SerialExecutor())
         intensity_of(prepared, SerialExecutor())
-
-
-def check_values(
-    found: dict[int, int], num_classes: int, ignore_label: int | None, called: str = "truth"
-) -> None:
-    """Refuse values outside 0..num_classes - 1, but for the ignore label.
-
-    Raises
-    ------
-    RequestError
-        With up to five of the values and their counts.
-    """
-    outside = {v: n for v, n in found.items() if not 0 <= v < num_classes and v != ignore_label}
-    if outside:
-        shown = ", ".join(f"{v} ({n:,} voxels)" for v, n in list(outside.items())[:5])
-        raise RequestError(
-            f"{called} has {_sign(outside)}values outside the classes 0 to {num_classes - 1}: "
-            f"{shown}; import it with those classes, or leave one value out with --ignore-label"
-        )
-
-
-def _sign(values: dict[int, int]) -> str:
-    return "negative " if min(values) < 0 else ""
 
 
 def truth_classes(prepared: Prepared) -> int:

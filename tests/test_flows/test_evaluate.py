@@ -14,7 +14,8 @@ import yaml
 
 from flows import evaluation as evaluations
 from flows.errors import IncompleteRunError
-from flows.evaluation import Evaluation, collect, count_shards, join_components, open_evaluation
+from flows.evaluation import Evaluation, open_evaluation
+from flows.evaluation_stages import collect, count_shards, join_components
 from flows.executors import Executor, Outcome, SerialExecutor
 from flows.jobs import EvaluateJob
 from flows.progress import Progress

@@ -1,0 +1,36 @@
+"""The part of result.json that the voxels of one mask decide: `segment` and `evaluate` share it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from segmentation.metrics.probability import ProbabilityHistogram
+from segmentation.metrics.probability_scores import probability_scores
+from segmentation.metrics.summary import summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flows.collect import Statistics
+
+
+def voxel_result(
+    statistics: Statistics, cases: list[tuple[str, str]], names: Sequence[str]
+) -> dict[str, Any]:
+    """Every score of mask 0 that its voxels alone decide: the same from `segment` and `evaluate`.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Of all shards.
+    cases : list of (str, str)
+        Image and specimen of every volume.
+    names : sequence of str
+        Class names by value.
+    """
+    result = summarise(statistics.volumes(0, cases), names)
+    result["map"] = statistics.map()
+    if "probability" in statistics.sums:
+        histogram = ProbabilityHistogram(statistics.sums["probability"])
+        result["probability"] = probability_scores(histogram, names)
+    return result
