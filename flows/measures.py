@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.cases import Case, class_names
@@ -40,20 +41,18 @@ def measures_of(job: EvaluateJob, cases: tuple[Case, ...]) -> tuple[Measures, li
     if binary:
         names = ["background", _object_name(names)]
     axes = image_axes(job, cases)
-    surface = _surface(job, cases[0], axes, len(names or ())) if job.surface else None
-    tolerances = _tolerances(job, cases[0], axes) if job.surface else ()
-    return (
-        Measures(
-            num_classes=len(names or ()),
-            ignore_label=job.ignore_label,
-            binary=binary,
-            image_axes=axes,
-            objects=_kinds(job, cases[0], ids=ids),
-            surface=surface,
-            tolerances=tolerances,
-        ),
-        names or [],
+    measures = Measures(
+        num_classes=len(names or ()),
+        ignore_label=job.ignore_label,
+        binary=binary,
+        image_axes=axes,
+        objects=_kinds(job, cases[0], ids=ids),
     )
+    if job.surface:
+        surface = _surface(job, cases[0], measures)
+        tolerances = _tolerances(job, cases[0], axes)
+        measures = replace(measures, surface=surface, tolerances=tolerances)
+    return measures, names or []
 
 
 def _object_name(names: list[str] | None) -> str:
@@ -104,19 +103,19 @@ def image_axes(job: EvaluateJob, cases: tuple[Case, ...]) -> int:
     return min(3, dimensions) if along is None else dimensions - along - 1
 
 
-def _surface(job: EvaluateJob, case: Case, axes: int, num_classes: int) -> SurfaceOptions:
-    tolerances = _tolerances(job, case, axes)
-    size = case.base.voxel_size[-axes:]
+def _surface(job: EvaluateJob, case: Case, measures: Measures) -> SurfaceOptions:
+    tolerances = _tolerances(job, case, measures.image_axes)
+    size = case.base.voxel_size[-measures.image_axes :]
     cap = job.cap or max(CAP * min(size), max(size), *tolerances)
     if cap < max(tolerances):
         raise RequestError(
             f"--cap {cap:g} is below the tolerance {max(tolerances):g}; give a cap of at least that"
         )
     return SurfaceOptions(
-        num_classes=num_classes,
+        num_classes=measures.num_classes,
         voxel_size=size,
         cap=cap,
-        ignore_label=job.ignore_label,
+        ignore_label=measures.ignored_class,
     )
 
 

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 IDS, COMPONENTS = "ids", "components"
 PLANE_CLASSES = 32  # with more classes a shard is one row: a matrix a plane would be too large
 STRAYS_KEPT = 10
-# Stands for ignored truth among component ids, which are counted from 1.
+# Stands for ignored truth among component ids, which are counted from 1, and among 0 and 1.
 IGNORED_ID = 2**32 - 1
+IGNORED_CLASS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class Measures:
     objects: tuple[str, ...] = ()
     surface: SurfaceOptions | None = None
     tolerances: tuple[float, ...] = ()
+
+    @property
+    def ignored_class(self) -> int | None:
+        """The ignore label among the classes that are counted."""
+        return IGNORED_CLASS if self.binary and self.ignore_label is not None else self.ignore_label
 
     @property
     def keeps_planes(self) -> bool:
@@ -149,7 +155,7 @@ def count_voxels(
 def _voxels(block: Block, measures: Measures) -> dict[str, NDArray[Any]]:
     truth = _classes(block.inner(block.truth), measures, is_truth=True)
     masks = [_classes(block.inner(mask), measures) for mask in block.masks]
-    size, ignore = measures.num_classes, measures.ignore_label
+    size, ignore = measures.num_classes, measures.ignored_class
     found: dict[str, NDArray[Any]] = {
         f"planes/{number}": count_voxels(truth, mask, size, ignore)
         for number, mask in enumerate(masks)
@@ -172,7 +178,7 @@ def _classes(labels: Labels, measures: Measures, *, is_truth: bool = False) -> L
         return labels
     classes: Labels = (labels != 0).astype(np.uint8)
     if is_truth and measures.ignore_label is not None:
-        classes[labels == measures.ignore_label] = measures.ignore_label
+        classes[labels == measures.ignore_label] = IGNORED_CLASS
     return classes
 
 

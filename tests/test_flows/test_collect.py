@@ -225,6 +225,27 @@ def test_joins_left_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong["objects 0"][0]["mask_objects"] == 2
 
 
+def test_an_ignored_id_is_not_every_object() -> None:
+    truth = np.zeros((4, 8), np.uint16)
+    truth[0], truth[1], truth[2] = 1, 300, 2
+    mask = np.zeros_like(truth)
+    mask[0], mask[1] = 5, 9
+    plan = trivial_plan((4, 8), Region.whole((4, 8)), (4, 8), (4, 8))
+    voxels: Any = CaseVoxels(Labels(truth, "yx"), (Labels(mask, "yx"),), None, plan)  # type: ignore[arg-type]
+    found = []
+    for ignored in (1, 300):
+        measures = Measures(2, ignored, binary=True, image_axes=2, objects=(IDS, IDS))
+        with tempfile.TemporaryDirectory() as folder:
+            statistics = collected(CountWork((voxels,), measures), [0], folder)
+        (volume,) = statistics.volumes(0, [("image", "image")])
+        (scored,) = instance_scores(
+            statistics.merged_objects()[0].tables, class_names=["object"], thresholds=[0.5]
+        )
+        found.append((volume.total.tolist(), scored["truth_objects"], scored["pq"]))
+    # Eight voxels are ignored, eight background, eight of the other found object, eight missed.
+    assert found == [([8, 0, 8, 8, 8, 0], 2, 2 / 3)] * 2
+
+
 def test_ids_of_different_images_are_different_objects() -> None:
     labels = np.zeros((2, 4, 4), np.uint16)
     labels[:, :2] = 7
