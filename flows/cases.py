@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flows.catalog import read_catalog
 from flows.errors import RequestError
 from flows.prepare import image_digest, open_truth, runs_url
+from flows.run import INFER
 from flows.work import PROBABILITIES
 from segmentation.plan import ShardPlan, trivial_plan
 from segmentation.region import Region, parse_region
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 LARGEST_SHARD = 2**26  # voxels; a run's own shards may be larger than counting needs
 SAME_SIZE = 1e-6  # relative difference of voxel sizes that is rounding
 CATALOGS = (".yaml", ".yml")
-INFER = "infer"
 
 
 @dataclass(frozen=True, slots=True)

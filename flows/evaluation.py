@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flows.cases import Case, case_identity, open_cases
@@ -21,6 +21,7 @@ from flows.prepare import check_writable, runs_url
 from flows.run import versions
 from flows.shard_stage import ShardStage
 from segmentation.evaluation import COMPONENTS, Measures
+from segmentation.plan import ShardPlan
 from storage.blobs import Blobs
 from storage.label_names import LABELS
 from storage.label_values import label_values
@@ -153,8 +154,8 @@ def _check_small(evaluation: Evaluation) -> None:
             check_values(wrong, len(evaluation.names), evaluation.job.ignore_label, called)
 
 
-def open_evaluation(evaluation: Evaluation) -> None:
-    """Make the run's folder, or find that it is there.
+def open_evaluation(evaluation: Evaluation) -> Evaluation:
+    """Make the run's folder, or reload the plans it was begun with: items are numbered by them.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def open_evaluation(evaluation: Evaluation) -> None:
         document = json.loads(blobs.read("run.json"))
         if document.get("digest") != evaluation.digest:
             raise RequestError(f"{evaluation.url} holds another run; remove that folder")
-        return
+        return with_plans(evaluation, document["plans"])
     document = {
         "schema": SCHEMA,
         "kind": "evaluate",
@@ -177,3 +178,13 @@ def open_evaluation(evaluation: Evaluation) -> None:
         "versions": versions(),
     }
     blobs.write("run.json", json.dumps(document, indent=2).encode())
+    return evaluation
+
+
+def with_plans(evaluation: Evaluation, plans: list[dict[str, Any]]) -> Evaluation:
+    """The evaluation with plans as run.json keeps them, one for each volume."""
+    cases = tuple(
+        replace(case, plan=ShardPlan.from_dict(plan))
+        for case, plan in zip(evaluation.cases, plans, strict=True)
+    )
+    return replace(evaluation, cases=cases)

@@ -67,7 +67,7 @@ def run_evaluation(
             stop_on_signals() as stop,
             resumable(evaluation.url, OSError, StorageError, WorkerStartError),
         ):
-            open_evaluation(evaluation)
+            evaluation = open_evaluation(evaluation)
             execution = Execution(executor, stop, progress)
             clock.run("count", count_shards, evaluation, execution)
             clock.run("join", join_components, evaluation, execution)

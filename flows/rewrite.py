@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
-from flows.evaluation import Evaluation, prepare_evaluation
+from flows.evaluation import Evaluation, prepare_evaluation, with_plans
 from flows.evaluation_stages import collect
 from flows.jobs import EvaluateJob, SegmentJob, make_job
 from flows.prepare import prepare
@@ -66,7 +66,7 @@ def _evaluation(url: str, document: dict[str, Any]) -> tuple[dict[str, Any], str
     job = make_job(EvaluateJob, document["job"])
     evaluation: Evaluation = prepare_evaluation(job, ATTEMPT)
     _check_digest(url, document, evaluation.digest)
-    evaluation = replace(evaluation, url=url)
+    evaluation = with_plans(replace(evaluation, url=url), document["plans"])
     result = collect(evaluation)
     return result, write_evaluation_report(evaluation, result, _seconds(url))
 

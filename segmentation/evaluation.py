@@ -160,7 +160,7 @@ def _voxels(block: Block, measures: Measures) -> dict[str, NDArray[Any]]:
         f"planes/{number}": count_voxels(truth, mask, size, ignore)
         for number, mask in enumerate(masks)
     }
-    if found["planes/0"][:, -1].any():
+    if any(planes[:, -1].any() for planes in found.values()):
         found["strays"] = _strays(truth, masks, size, ignore)
     if len(masks) == 2:
         found["paired"] = _paired(truth, masks, size, ignore)

@@ -20,6 +20,7 @@ from flows.executors import Executor, Outcome, SerialExecutor
 from flows.jobs import EvaluateJob
 from flows.progress import Progress
 from flows.shard_stage import Execution
+from segmentation import plan
 from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.metrics.scores import scores
 from storage.volume import open_label
@@ -67,8 +68,7 @@ def evaluate(image: str, *flags: str, **fields: Any) -> dict[str, Any]:
 
 def opened(job: EvaluateJob, url: str) -> Evaluation:
     evaluation = replace(evaluations.prepare_evaluation(job, "attempt-1"), url=url)
-    open_evaluation(evaluation)
-    return evaluation
+    return open_evaluation(evaluation)
 
 
 def finished(evaluation: Evaluation, executor: Executor) -> bytes:
@@ -147,6 +147,19 @@ def test_a_missing_shard_is_no_background(pair: str, tmp_path: Path) -> None:
     assert 4 <= done < len(evaluation.work)
     expected = finished(opened(job_for(pair), str(tmp_path / "whole")), SerialExecutor())
     assert finished(evaluation, SerialExecutor()) == expected
+
+
+def test_a_resumed_evaluation_keeps_its_shards(
+    pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = opened(job_for(pair), str(tmp_path / "run"))
+    expected = finished(first, SerialExecutor())
+    # Larger shards would be planned now; the records are numbered by the smaller ones.
+    monkeypatch.setattr(plan, "TRIVIAL_SHARD_VOXELS", 2**24)
+    assert len(evaluations.prepare_evaluation(job_for(pair), "b").work) == 1
+    again = opened(job_for(pair), first.url)
+    assert len(again.work) == len(first.work) > 20
+    assert finished(again, SerialExecutor()) == expected
 
 
 def test_statistics_that_were_damaged_are_counted_again(pair: str, tmp_path: Path) -> None:
