@@ -145,6 +145,37 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "Of the objects found by one only, how far from half are those of the first: the exact "
         "binomial p.",
     ),
+    "train_running": (
+        "Training, running",
+        "Counted over the crops of an epoch while it ran: every step with the weights of that "
+        "step, augmentation and dropout at work. It is older than the weights at the end of the "
+        "epoch by (n + 1) / 2 of its n steps, on average.",
+    ),
+    "train_eval": (
+        "Training",
+        "Part of the training regions, as they are, after the epoch, with the network as it will "
+        "be used.",
+    ),
+    "val": ("Validation", "The validation part, with the same weights in the same way."),
+    "val_batchstats": (
+        "Validation, batch stats",
+        "The validation part with the same weights, but batch normalisation takes mean and "
+        "variance from what it is shown instead of the averages that it has stored. Where this is "
+        "smoother or higher than validation, the stored averages are to blame.",
+    ),
+    "cross_entropy": (
+        "Cross-entropy",
+        "Mean of −ln p over the voxels, p the probability of the true class; 0 is best.",
+    ),
+    "crop_share": (
+        "Share in crops",
+        "Voxels of a class over all counted voxels of the crops that the network was shown.",
+    ),
+    "out_of_fold": (
+        "Out of fold",
+        "Every group is scored by the network of the fold that tested it, which saw it neither in "
+        "training nor in validation; the counts of all groups are added up.",
+    ),
     "undefined": (
         "Undefined",
         "The score would divide by zero, or lies beyond what was measured. It is never counted as "

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flows.report.blocks import anchor, flat, pairs_table, render_section
+from flows.report.blocks import flat, render_section
 from flows.report.contents import sections, terms
-from flows.report.definitions import LEAD
 from flows.report.document import Gallery, Section, Text
+from flows.report.page import contents, definition_list, facts, verdict_box, whole_page
 from flows.report.png import CLASS_ERRORS, ERRORS, Color, Picture
 from flows.report.safe import html_safe
-from flows.report.style import STYLE
 from flows.report.words import has_scores, headline_note, score_text, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from flows.report.document import Block
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-FEWEST_FOR_CONTENTS = 5  # sections; fewer are found without a list
 
 
 def render_report(
@@ -58,27 +54,13 @@ def render_report(
     first, last = sections(result, palette)
     galleries = [*_worst(result, worst or {}, palette), *_pictures(result, pictures, palette)]
     shown = [*first, *galleries, *last]
-    ending = [*_facts(result, seconds or {}), *_provenance(provenance)]
-    ending += _definitions(terms(result, shown))
+    ending = [*facts("Run", list(_run_facts(result, seconds or {})))]
+    ending += [*facts("Provenance", list(flat(provenance)))]
+    ending += definition_list(terms(result, shown))
     verdict = _verdict(result) if has_scores(result) else _no_truth(result)
-    body = [f"<h1>{html_safe(title)}</h1>", *verdict, *_contents(shown)]
+    body = [*verdict, *contents(shown)]
     body += [render_section(section, palette) for section in shown]
-    return "\n".join(
-        [*_head(title), "<body><main>", *body, *ending, "</main></body>", "</html>", ""]
-    )
-
-
-def _head(title: str) -> list[str]:
-    return [
-        "<!doctype html>",
-        '<html lang="en">',
-        '<head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{html_safe(title)}</title>",
-        f"<style>{STYLE}</style></head>",
-    ]
+    return whole_page(title, [*body, *ending])
 
 
 def _verdict(result: Mapping[str, Any]) -> Iterator[str]:
@@ -87,31 +69,16 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[str]:
         ("Pooled Dice (= accuracy)", score_text(result, "pooled_dice")),
         ("Macro-foreground IoU", score_text(result, "macro_foreground_iou")),
     )
-    yield '<div class="verdict"><dl class="lead"><dt>Macro-foreground Dice</dt>'
-    yield f"<dd>{html_safe(score_text(result, 'macro_foreground_dice'))}</dd>"
-    yield f'<dd class="note">{html_safe(headline_note(result))}</dd></dl>'
-    yield from (f"<dl><dt>{name}</dt><dd>{html_safe(text)}</dd></dl>" for name, text in beside)
-    yield "</div>"
+    score = score_text(result, "macro_foreground_dice")
+    yield from verdict_box("Macro-foreground Dice", score, headline_note(result), beside)
     counted = f"Counted over {result['voxels']:,} voxels, {result['ignored']:,} of them ignored."
     yield f'<p class="trust">{html_safe(trust(result))}</p><p class="soft">{counted}</p>'
 
 
 def _no_truth(result: Mapping[str, Any]) -> Iterator[str]:
     total = sum(entry["voxels"] for entry in result["shares"])
-    yield '<div class="verdict"><dl class="lead"><dt>Voxels segmented</dt>'
-    yield f"<dd>{total:,}</dd>"
-    yield '<dd class="note">No truth was given: this page shows shares, not scores.</dd></dl></div>'
-
-
-def _contents(shown: Sequence[Section]) -> Iterator[str]:
-    """Yield links to the sections of a long page."""
-    if len(shown) < FEWEST_FOR_CONTENTS:
-        return
-    links = "".join(
-        f'<li><a href="#{anchor(section.title)}">{html_safe(section.title)}</a></li>'
-        for section in shown
-    )
-    yield f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
+    note = "No truth was given: this page shows shares, not scores."
+    yield from verdict_box("Voxels segmented", f"{total:,}", note)
 
 
 def _pictures(
@@ -169,27 +136,14 @@ def _legends(
     return (named, kinds) if errors else (named,)
 
 
-def _facts(result: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
+def _run_facts(
+    result: Mapping[str, Any], seconds: Mapping[str, float]
+) -> Iterator[tuple[str, str]]:
     """Yield shards, amplification and seconds, as far as they are known."""
-    facts = [(f"Shards {kind}", f"{count:,}") for kind, count in result.get("shards", {}).items()]
+    for kind, count in result.get("shards", {}).items():
+        yield f"Shards {kind}", f"{count:,}"
     if result.get("amplification") is not None:
         text = f"{result['amplification']:.2f} voxels computed for each voxel wanted"
-        facts.append(("Amplification", text))
-    facts += [(f"Seconds, {stage}", f"{spent:,.1f}") for stage, spent in seconds.items()]
-    if facts:
-        yield "<h2>Run</h2>"
-        yield pairs_table(facts)
-
-
-def _provenance(provenance: Mapping[str, Any]) -> Iterator[str]:
-    if provenance:
-        yield "<h2>Provenance</h2>"
-        yield pairs_table(list(flat(provenance)))
-
-
-def _definitions(entries: Sequence[tuple[str, str]]) -> Iterator[str]:
-    if entries:
-        yield f"<h2>What the scores mean</h2>\n<p>{html_safe(LEAD)}</p>"
-        yield '<dl class="terms">'
-        yield from (f"<dt>{html_safe(a)}</dt><dd>{html_safe(b)}</dd>" for a, b in entries)
-        yield "</dl>"
+        yield "Amplification", text
+    for stage, spent in seconds.items():
+        yield f"Seconds, {stage}", f"{spent:,.1f}"

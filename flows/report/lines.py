@@ -81,8 +81,8 @@ def line_chart(
     frame = _frame(drawn, width, letters)
     parts = axes(frame, *axis_names, whole=whole)
     for line in drawn:
-        parts += [_band(frame, line), *_line(frame, line)]
-    parts += _names(frame, drawn, width)
+        parts += draw_line(frame, line)
+    parts += end_names(frame, drawn, width)
     return svg(width, HEIGHT, says, parts)
 
 
@@ -93,17 +93,18 @@ def _frame(series: Sequence[Series], width: float, letters: int) -> Frame:
     low, high = min(places), max(places)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    room = 28 + LETTER * min(letters, _longest(width))
+    room = 28 + LETTER * min(letters, longest_name(width))
     return Frame(38, width - room, 28, HEIGHT - 42, (low, high), score_span(values))
 
 
-def _longest(width: float) -> int:
-    """Return how many letters of a name there is room for."""
+def longest_name(width: float) -> int:
+    """Return how many letters of a name at the end of a line there is room for."""
     return 24 if width > 500 else 11
 
 
-def _line(frame: Frame, line: Series) -> Iterator[str]:
-    """Yield the stretches of a line, and marks on it."""
+def draw_line(frame: Frame, line: Series) -> Iterator[str]:
+    """Yield the ranges of points of many, the stretches of a line, and marks on it."""
+    yield _band(frame, line)
     stretches = list(_stretches(line.points))
     path = "".join(
         "M" + "L".join(f"{px(frame.across(x))} {px(frame.up(y))}" for x, y in stretch)
@@ -145,8 +146,11 @@ def _band(frame: Frame, line: Series) -> str:
     return f'<path class="band" {ink(line.color)} d="{path}"/>' if path else ""
 
 
-def _names(frame: Frame, series: Sequence[Series], width: float) -> Iterator[str]:
-    """Yield the names at the ends of the lines, moved apart, with their marks."""
+def end_names(frame: Frame, series: Sequence[Series], width: float) -> Iterator[str]:
+    """Yield the names at the ends of the lines, moved apart, with their marks.
+
+    Every line has a defined point.
+    """
     ends = [[p for p in line.points if p.y is not None][-1] for line in series]
     wanted = [frame.up(end.y or 0.0) for end in ends]
     places = spread(wanted, 16, frame.top, frame.bottom)
@@ -154,4 +158,4 @@ def _names(frame: Frame, series: Sequence[Series], width: float) -> Iterator[str
         x = frame.right + 14
         yield rule((frame.across(end.x) + 5, x - 3), (start, y), "leader")
         yield mark(line.number, x + 3, y, color=line.color)
-        yield text(x + 11, y + 4, shortened(line.name, _longest(width)))
+        yield text(x + 11, y + 4, shortened(line.name, longest_name(width)))

@@ -92,5 +92,5 @@ def measured(value: float, symbol: str) -> str:
 def named(names: Sequence[str], limit: int = 5) -> str:
     """Return "a, b and c"; of more than `limit` names the first, and how many others there are."""
     if len(names) > limit:
-        return f"{', '.join(names[:limit])} and {len(names) - limit:,} others"
+        return f"{', '.join(names[:limit])} and {counted(len(names) - limit, 'other')}"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

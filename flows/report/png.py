@@ -110,18 +110,21 @@ def overlay(
     labels: NDArray[np.integer[Any]],
     colors: Mapping[int, Color],
     alpha: float = 0.5,
+    limits: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
     """Lay the colours of labels over a grey image; label 0 stays grey.
 
     Parameters
     ----------
     image : shape (y, x) or (y, x, channel)
-        Any numeric dtype; stretched between its 0.5 and 99.5 percentiles, channels averaged.
+        Any numeric dtype; channels averaged.
     labels : integer, shape (y, x)
     colors : label value to red, green, blue
         Labels without one take the colours of `PALETTE` in turn.
     alpha : float
         0 shows only the image, 1 only the colours.
+    limits : tuple of float, optional
+        Intensities that become black and white; by default the image's `stretch`.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def overlay(
     ValueError
         If image and labels are not the same plane.
     """
-    grey = _grey(image)
+    grey = _grey(image, limits)
     _check_plane(grey, labels)
     values, inverse = np.unique(labels, return_inverse=True)
     table = np.array([colors.get(v, PALETTE[(v - 1) % len(PALETTE)]) for v in values.tolist()])
@@ -196,16 +199,29 @@ def data_uri(picture: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
-def _grey(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a plane as grey RGB, stretched; what is not finite is black."""
+def stretch(image: NDArray[Any]) -> tuple[float, float]:
+    """Return the 0.5 and 99.5 percentiles of an image, between which it is drawn."""
+    plane = _plane(image)
+    low, high = np.percentile(plane, (0.5, 99.5)) if plane.size else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def _grey(image: NDArray[Any], limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    """Return a plane as grey RGB between limits."""
+    plane = _plane(image)
+    low, high = limits or stretch(image)
+    grey = _bytes(255 * (plane - low) / (high - low if high > low else 1))
+    return np.repeat(grey[..., np.newaxis], 3, axis=-1)
+
+
+def _plane(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a plane with its channels averaged; what is not finite is 0."""
     plane = np.nan_to_num(image.astype(np.float64), nan=0, posinf=0, neginf=0)
     if plane.ndim == 3:
         plane = plane.mean(axis=-1)
     if plane.ndim != 2:
         raise ValueError(f"image has shape {image.shape}; expected (y, x) or (y, x, channel)")
-    low, high = np.percentile(plane, (0.5, 99.5)) if plane.size else (0, 1)
-    grey = _bytes(255 * (plane - low) / (high - low if high > low else 1))
-    return np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    return plane
 
 
 def _check_plane(picture: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> None:

@@ -90,7 +90,8 @@ td.text, th.text { text-align: left; overflow-wrap: anywhere; }
 figure { margin: 1.2rem 0 2rem; break-inside: avoid; }
 figcaption { margin-bottom: .4rem; }
 .panels {
-  display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr));
+  display: grid; gap: .6rem; align-items: end;
+  grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr));
 }
 .panels div { max-width: 30rem; }
 .panels img { display: block; width: 100%; height: auto; border-radius: 4px; }
