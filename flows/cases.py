@@ -93,7 +93,7 @@ def open_cases(job: EvaluateJob) -> tuple[Case, ...]:
         return (_case(job, image, None, job.region, image.url.rsplit("/", 1)[-1]),)
     if job.region is not None:
         raise RequestError("--region belongs to one image; a catalog gives each volume its own")
-    entries = [e for e in read_catalog(job.image) if job.split in (None, e.split)]
+    entries = [e for e in read_catalog(job.image).entries if job.split in (None, e.split)]
     if not entries:
         raise RequestError(f"the catalog has no volume with split: {job.split}; name at least one")
     return tuple(

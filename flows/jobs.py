@@ -119,23 +119,77 @@ class TrainJob(Job):
     """A network trained on the volumes of a catalog."""
 
     catalog: str = argument("CATALOG.yaml")
-    out: str = Field(description="bundle to make")
+    out: str | None = Field(None, description="bundle to make")
+    only_class: str | None = Field(None, description="learn this class alone")
+    other_classes: Literal["background", "ignore"] = Field(
+        "background", description="what voxels of other classes are, with --only-class"
+    )
+    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
+    folds: int | None = Field(None, ge=3, description="cross-validation: networks to train")
+    shares: Floats = Field(
+        (0.7, 0.15, 0.15),
+        description="of train, validation and test, for volumes without a split of their own",
+    )
+    allow_overlap: bool = Field(
+        False, description="accept the same image in two parts, and say so in the report"
+    )
+    preset: Literal["default", "unet4", "unet-binary", "unet-one-class"] = Field(
+        "default", description="architecture"
+    )
     axes: Literal["yx", "zyx"] = Field("yx", description="2D sections or 3D blocks")
-    width: int = Field(16, ge=1, le=256, description="features at full resolution")
-    depth: int = Field(4, ge=1, le=6, description="number of poolings")
+    width: int | None = Field(
+        None, ge=1, le=256, description="features at full resolution; the preset's by default"
+    )
+    depth: int | None = Field(
+        None, ge=1, le=6, description="number of poolings; the preset's by default"
+    )
+    pretrained: str | None = Field(None, description="bundle to start from")
+    freeze_until: str | None = Field(
+        None, description="layer of the pretrained network up to which weights stay as they are"
+    )
     crop: Ints | None = Field(None, description="crop extents, such as 256,256")
     batch_size: int = Field(4, ge=1, description="crops a step")
-    steps: int = Field(1500, ge=1, description="steps in all")
-    steps_per_epoch: int = Field(150, ge=1, description="steps between two validations")
-    learning_rate: float = Field(3e-3, gt=0, description="at the start; a cosine takes it to 0")
+    steps: int = Field(2500, ge=1, description="steps in all")
+    steps_per_epoch: int = Field(125, ge=1, description="steps between two validations")
+    learning_rate: float = Field(3e-3, gt=0, description="its peak; a cosine takes it to 0")
+    loss: str = Field(
+        "cross-entropy+dice",
+        description="cross-entropy, focal, dice, jaccard, tversky, or several joined by +",
+    )
+    class_weights: Literal["none", "sqrt", "inverse"] = Field(
+        "none", description="weight of a voxel in cross-entropy, by how often its class occurs"
+    )
     class_share: float = Field(
         0.5, ge=0, le=1, description="share of crops laid around a voxel of a class drawn at random"
+    )
+    augment: Literal["none", "flips", "standard"] = Field(
+        "standard", description="how crops are varied"
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the arithmetic; auto takes bfloat16 where the hardware has it"
+    )
+    monitor: str = Field(
+        "val_macro_foreground_dice",
+        description="score that chooses the epoch: this, val_dice_CLASS or val_cross_entropy",
+    )
+    direction: Literal["max", "min"] | None = Field(
+        None, description="whether more or less of it is better; what it is by nature by default"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better one after which training stops"
+    )
+    overfit_one: bool = Field(
+        False, description="check only: 200 steps on one sample have to reach a Dice of 0.99"
     )
     intensity_percentiles: Floats = Field(
         (1.0, 99.0), description="percentiles of each volume that become 0 and 1"
     )
-    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
-    seed: int = Field(0, ge=0, description="of weights, crops and augmentation")
+    seed: int = Field(0, ge=0, description="of weights, split, crops and augmentation")
+    executor: Literal["ray", "serial"] = Field("ray", description="where networks are trained")
+    workers: int | None = Field(None, ge=1, description="folds trained at once")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each training asks for")
+    address: str | None = Field(None, description="Ray cluster to use; a local one by default")
+    memory: Bytes | None = Field(None, description="memory of one training, such as 8GiB")
 
 
 class VolumeJob(Job):
