@@ -65,11 +65,12 @@ def linear_clone(graph: Graph) -> keras.Model:
     keras = import_keras()
     inputs = keras.Input((*(None,) * graph.dimensions, 1), dtype="float64")
     tensors = {graph.inputs[0]: inputs}
-    for step in graph.steps:
+    for number, step in enumerate(graph.steps):
         sources = [tensors[tensor] for tensor in step.inputs]
-        tensors[step.outputs[0]] = _positive(keras.layers, step)(
-            sources if len(sources) > 1 else sources[0]
-        )
+        layer = _positive(keras.layers, step)
+        # Networks nested in one network may use a name several times.
+        layer.name = f"step{number}"
+        tensors[step.outputs[0]] = layer(sources if len(sources) > 1 else sources[0])
     return keras.Model(inputs, tensors[graph.outputs[0]])
 
 

@@ -99,8 +99,16 @@ def _graph(model: keras.Model) -> Graph:
 
 
 def _head(graph: Graph) -> str:
-    """The activation the probabilities come from."""
-    last = next(step for step in reversed(graph.steps) if graph.outputs[0] in step.outputs)
+    """The activation the probabilities come from; a mean of alike ones is one of them."""
+    return _activation(graph, graph.outputs[0])
+
+
+def _activation(graph: Graph, tensor: int) -> str:
+    last = next(step for step in reversed(graph.steps) if tensor in step.outputs)
+    if last.kind == "Average":
+        found = {_activation(graph, source) for source in last.inputs}
+        if len(found) == 1:
+            return found.pop()
     if last.kind in ("Softmax", "ops.Softmax"):
         return "softmax"
     if last.kind == "ops.Sigmoid":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from segmentation.bundle import BundleError, load_card, load_model
+from segmentation.networks.heads import read_classes, read_probabilities
 from segmentation.networks.runtime import configure, import_keras
 
 if TYPE_CHECKING:
@@ -68,10 +69,19 @@ class NetworkPredictor:
     batch_size : int
         Tiles computed at once; a short last batch is filled up with zeros, so that nothing is
         compiled twice.
+    batch_statistics : bool
+        Let BatchNorm take the statistics of the tiles it is shown, as it does in training. Such
+        predictions depend on what is computed together, and moving statistics may change.
     """
 
     def __init__(
-        self, model: keras.Model, *, head: str, geometry: Geometry, batch_size: int = 1
+        self,
+        model: keras.Model,
+        *,
+        head: str,
+        geometry: Geometry,
+        batch_size: int = 1,
+        batch_statistics: bool = False,
     ) -> None:
         outputs = int(model.output_shape[-1])
         self.stride = geometry.stride
@@ -79,6 +89,7 @@ class NetworkPredictor:
         self.num_classes = outputs + (head == "sigmoid")
         self.channels = int(model.input_shape[-1])
         self._model, self._head, self._batch_size = model, head, batch_size
+        self._training = batch_statistics
         self._compiled: dict[tuple[bool, tuple[int, ...]], Callable[[Any], Any]] = {}
         if self.num_classes > MAX_CLASSES:
             raise ValueError(
@@ -126,16 +137,18 @@ class NetworkPredictor:
 
     def _compile(self, shape: tuple[int, ...], *, classes: bool) -> Callable[[Any], Any]:
         keras = import_keras()
-        read = _read_classes if classes else _read_probabilities
+        read = read_classes if classes else read_probabilities
         if keras.backend.backend() == "jax":
-            return _compile_jax(self._model, lambda p: read(keras.ops, p, self._head))
+            return _compile_jax(
+                self._model, lambda p: read(keras.ops, p, self._head), self._training
+            )
         import tensorflow
 
         signature = [tensorflow.TensorSpec(shape, "float32")]
 
         @tensorflow.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TF
         def compiled(tiles: Any) -> Any:
-            return read(keras.ops, self._model(tiles, training=False), self._head)
+            return read(keras.ops, self._model(tiles, training=self._training), self._head)
 
         concrete = compiled.get_concrete_function()
         return lambda tiles: concrete(tensorflow.constant(tiles)).numpy()
@@ -205,26 +218,14 @@ class IdentityPredictor:
         raise ValueError("the identity predictor has no probabilities; ask for classes only")
 
 
-def _read_classes(ops: Any, outputs: Any, head: str) -> Any:
-    best = ops.argmax(outputs, axis=-1)
-    if head == "sigmoid":
-        best = ops.where(ops.max(outputs, axis=-1) >= 0.5, best + 1, 0)
-    return ops.cast(best, "uint8")
-
-
-def _read_probabilities(ops: Any, outputs: Any, head: str) -> Any:
-    outputs = ops.cast(outputs, "float32")
-    if head == "softmax":
-        return outputs
-    return ops.concatenate([1 - ops.max(outputs, axis=-1, keepdims=True), outputs], axis=-1)
-
-
-def _compile_jax(model: keras.Model, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _compile_jax(
+    model: keras.Model, read: Callable[[Any], Any], training: bool
+) -> Callable[[Any], Any]:
     import jax
 
     @jax.jit  # type: ignore[untyped-decorator]  # jax has no types here
     def compiled(trainable: Any, fixed: Any, tiles: Any) -> Any:
-        return read(model.stateless_call(trainable, fixed, tiles, training=False)[0])
+        return read(model.stateless_call(trainable, fixed, tiles, training=training)[0])
 
     def run(tiles: Any) -> NDArray[Any]:
         # Read at every call, so that a network in training is used as it is now.

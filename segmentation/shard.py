@@ -147,6 +147,21 @@ def segment_shard(
     return run.exact_probabilities() if probabilities else run.exact_classes()
 
 
+def shard_probabilities(
+    block: np.ndarray,
+    shard: Shard,
+    plan: ShardPlan,
+    predictor: Predictor,
+    transform: IntensityTransform | None,
+) -> np.ndarray:
+    """Probabilities of the voxels a shard writes, float32, shape (*write.shape, classes).
+
+    The arguments are those of `segment_shard`.
+    """
+    run = _TileRun(block, shard, plan, predictor, transform, nullcontext())
+    return run.exact_floats() if plan.spec.exact else run.blended_floats()
+
+
 @dataclass(frozen=True, slots=True)
 class _TileRun:
     """The tiles of one shard on their way through the network."""
@@ -185,7 +200,22 @@ class _TileRun:
             self.keep(batch, quantise(outputs), levels)
         return ShardOutput(_given(classes), levels)
 
+    def exact_floats(self) -> np.ndarray:
+        """Every voxel's probabilities from the one tile that keeps it."""
+        result: np.ndarray | None = None
+        for batch in self.batches(exact_windows):
+            outputs = self.predict_float([window.tile for window in batch])
+            if result is None:
+                result = np.zeros((*self.shard.write.shape, outputs.shape[-1]), np.float32)
+            self.keep(batch, outputs, result)
+        return _given(result)
+
     def blended(self, *, keep: bool) -> ShardOutput:
+        """Classes of the blended probabilities."""
+        mean = self.blended_floats()
+        return ShardOutput(self.predictor.classes_of(mean), quantise(mean) if keep else None)
+
+    def blended_floats(self) -> np.ndarray:
         """Gaussian mean over overlapping tiles, in a fixed order."""
         weights = blend_weights(self.plan.spec)
         total: np.ndarray | None = None
@@ -203,7 +233,7 @@ class _TileRun:
                     norm[place] += weights[inside]
         mean = _given(total)
         mean /= norm[..., np.newaxis]
-        return ShardOutput(self.predictor.classes_of(mean), quantise(mean) if keep else None)
+        return mean
 
     def batches(
         self, windows: Callable[[Region, Sequence[int], TileSpec], Iterator[_Tile]]

@@ -103,6 +103,11 @@ class ConfusionMatrix:
         return cls(matrix, int(counts[-2]), int(counts[-1]))
 
     @property
+    def plane(self) -> NDArray[np.int64]:
+        """The row that `from_plane` reads, shape (C·C + 2,)."""
+        return np.array([*self.counts.ravel(), self.ignored, self.out_of_range], np.int64)
+
+    @property
     def num_classes(self) -> int:
         """Number of classes C, the background included."""
         return int(self.counts.shape[0])

@@ -1,4 +1,4 @@
-"""How much memory one forward pass holds, from the graph."""
+"""How much memory a forward pass or a training step holds, from the graph."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from segmentation.networks.graph import read_graph
 from segmentation.receptive_field import walk_forwards
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import keras
 
     from segmentation.networks.graph import Graph
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 FLOAT32_BYTES = 4
 # Measured with TensorFlow 2.21 on CPUs: what the allocator holds above what is alive.
 ALLOCATOR_OVERHEAD = 1.25
+# Of a training step, beside what every layer keeps: the gradients of the widest layer's input
+# and output, both also in a layout of their own, and what the loss makes of the probabilities.
+GRADIENT_COPIES = 3
+LOSS_COPIES = 8
+# Value, gradient and the two moments of Adam.
+COPIES_OF_A_WEIGHT = 4
 
 
 def activation_bytes(model: keras.Model) -> int:
@@ -46,6 +54,39 @@ def activation_bytes(model: keras.Model) -> int:
         peak = max(peak, sum(values[t] for t in alive) + sum(values[t] for t in touched))
         alive = {t for t in alive if last_reader.get(t, -1) > index}
     return math.ceil(peak * FLOAT32_BYTES * ALLOCATOR_OVERHEAD)
+
+
+def training_bytes(model: keras.Model, crop: Sequence[int], batch_size: int) -> int:
+    """Bytes that one training step needs at its peak, in float32 with Adam.
+
+    Every layer's output is kept until its gradient is taken.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential.
+    crop : sequence of int
+        Extent of a crop along the network's axes.
+    batch_size : int
+        Crops a step.
+
+    Returns
+    -------
+    int
+        An upper estimate, weights included; the program itself, some 700 MiB with TensorFlow,
+        and crops that wait for their turn are not in it.
+    """
+    walk = walk_forwards(read_graph(model))
+    values = _values_per_voxel(walk)
+    widest = max(
+        (sum(values[t] for t in (*step.inputs, *step.outputs)) for step in walk.graph.steps),
+        default=0.0,
+    )
+    ends = sum(values[t] for t in walk.graph.outputs)
+    per_voxel = sum(values.values()) + GRADIENT_COPIES * widest + LOSS_COPIES * ends
+    voxels = batch_size * math.prod(crop)
+    weights = COPIES_OF_A_WEIGHT * int(model.count_params()) * FLOAT32_BYTES
+    return math.ceil(voxels * per_voxel * FLOAT32_BYTES * ALLOCATOR_OVERHEAD) + weights
 
 
 def _values_per_voxel(walk: Walk) -> dict[int, float]:

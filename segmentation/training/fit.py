@@ -1,283 +1,296 @@
-"""Training a network on crops; the weights with the best validation score are kept."""
+"""Training a network on crops; the weights of the best epoch are kept.
+
+A training that is given a folder leaves its whole state there after every epoch and goes on from
+it: killed at any moment and started again, it ends with the weights of an undisturbed one.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segmentation.metrics.scores import scores
 from segmentation.networks.runtime import configure, import_keras, reading_weights
+from segmentation.networks.variants import copy_weights, with_precision
 from segmentation.packing import check_model, working_geometry
-from segmentation.predictor import NetworkPredictor
-from segmentation.training.augment import flip_and_turn
-from segmentation.training.losses import cross_entropy_and_dice
+from segmentation.training.augment import augmentation
+from segmentation.training.block_cache import BlockCache, cached
+from segmentation.training.checkpoint import Checkpoint, read_state, write_state
+from segmentation.training.feed import Feed
+from segmentation.training.history import Epoch
+from segmentation.training.losses import make_loss
+from segmentation.training.running import as_keras_loss, running_counts, running_row
 from segmentation.training.samples import CropSampler, fitting_crop, index_classes
-from segmentation.training.validate import validate
+from segmentation.training.scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import keras
     from numpy.typing import NDArray
 
-    from segmentation.metrics.confusion import ConfusionMatrix
+    from segmentation.training.monitor import Monitor
     from segmentation.training.samples import TrainingVolume
-
-WARM_UP_STEPS = 2
-TIMED_STEPS = 10
-# Of the wall time; validation takes the rest.
-SHARE_OF_STEPS = 0.85
+    from segmentation.training.scorer import TrainingParts
+    from segmentation.training.settings import TrainSettings
 
 
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """How to train.
-
-    Attributes
-    ----------
-    crop : tuple of int
-        Extent of a crop along the network's axes; made smaller where a region is.
-    batch_size, steps : int
-        Crops a step, and steps in all.
-    steps_per_epoch : int
-        Steps between two validations.
-    learning_rate : float
-        At the start; a cosine takes it to 0 at the last step.
-    weight_decay : float
-        Of AdamW (Loshchilov & Hutter, ICLR 2019).
-    class_share : float
-        Share of crops laid around a voxel of a class drawn at random.
-    ignore_label : int or None
-        Truth that counts for nothing.
-    seed : int
-        Of crops and augmentation.
-    seconds : float or None
-        Choose the number of steps by the clock instead, after timing the first ones. Two runs
-        then differ.
-    """
-
-    crop: tuple[int, ...] = (256, 256)
-    batch_size: int = 4
-    steps: int = 3000
-    steps_per_epoch: int = 100
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    class_share: float = 0.7
-    ignore_label: int | None = None
-    seed: int = 0
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "steps_per_epoch", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
-        if not 0 <= self.class_share <= 1:
-            raise ValueError(f"class_share is {self.class_share}; expected 0 to 1")
+# Of chunks that are kept in memory, so that they need not be decoded for every crop.
+CACHE_BYTES = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What is known after one epoch.
-
-    Attributes
-    ----------
-    number, steps, planned_steps : int
-        Epochs and steps done; steps planned.
-    loss : float
-        Mean over the epoch's steps.
-    learning_rate : float
-        Of the epoch's last step.
-    macro_foreground_dice : float or None
-        On the validation regions; None where no foreground occurs.
-    dice : tuple of float or None
-        The same per class, background first.
-    best : bool
-        Whether no earlier epoch was better.
-    """
-
-    number: int
-    steps: int
-    planned_steps: int
-    loss: float
-    learning_rate: float
-    macro_foreground_dice: float | None
-    dice: tuple[float | None, ...]
-    best: bool
+class TrainingStopped(Exception):
+    """A stop was asked for; the training goes on from its last epoch when it is run again."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """The course of a training and the validation counts of the weights that were kept."""
+    """The course of a training.
+
+    Attributes
+    ----------
+    epochs : tuple of Epoch
+        All that were run.
+    best : Epoch
+        The one whose weights were kept.
+    stopped : str
+        Why it ended, in words.
+    """
 
     epochs: tuple[Epoch, ...]
     best: Epoch
-    confusion: ConfusionMatrix
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain form, for the card."""
-        return {
-            "best_epoch": self.best.number,
-            "macro_foreground_dice": self.best.macro_foreground_dice,
-            "dice": list(self.best.dice),
-            "confusion": self.confusion.to_dict(),
-            "history": [asdict(epoch) for epoch in self.epochs],
-        }
+    stopped: str
 
 
 def train(
-    model: keras.Model,
-    training: Sequence[TrainingVolume],
-    validation: Sequence[TrainingVolume],
+    training: Training,
+    monitor: Monitor,
     *,
-    num_classes: int,
-    settings: TrainSettings,
+    folder: Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Train a network in place; it ends with the weights of its best epoch.
 
     Parameters
     ----------
-    model : keras.Model
-        Axes yx or zyx, with a softmax or sigmoid head.
-    training, validation : sequence of TrainingVolume
-        Their regions must not overlap; that is for the caller to see to.
-    num_classes : int
-        Classes, the background included.
-    settings : TrainSettings
-        The same settings and data give the same weights on one machine.
+    training : Training
+        As `prepare_training` gives it.
+    monitor : Monitor
+        Chooses the epoch.
+    folder : Path, optional
+        Where the state is kept, and gone on from if there is one.
     on_epoch : callable, optional
-        Told about every epoch.
+        Told about every epoch that is run now; the network then has the weights of that epoch.
+    is_stopped : callable
+        Asked after every step.
 
     Raises
     ------
     ValueError
-        If the network does not fit the classes or the regions, or labels are out of range.
+        If the loss is not a number.
+    CheckpointError
+        If the folder's checkpoint cannot be read, or is another network's.
+    TrainingStopped
+        If `is_stopped` says so.
     """
-    configure()
-    run = _Run.start(model, training, num_classes, settings)
-    epochs: list[Epoch] = []
-    best: tuple[Epoch, ConfusionMatrix, list[NDArray[Any]]] | None = None
-    while run.done < run.planned:
-        loss = run.epoch()
-        matrix = validate(
-            run.predictor, validation, exact=run.exact, ignore_label=settings.ignore_label
-        )
-        epoch = _summary(len(epochs) + 1, run, loss, matrix, best[0] if best else None)
-        epochs.append(epoch)
-        if epoch.best:
-            best = (epoch, matrix, _weights(model))
+    training.resume(folder)
+    while not training.reason:
+        epoch = training.epoch(monitor, is_stopped)
+        if folder is not None:
+            training.checkpoint().save(folder)
         if on_epoch is not None:
             on_epoch(epoch)
-    if best is None:
-        raise ValueError("no epoch was run; plan at least one step")
-    model.set_weights(best[2])
-    return TrainingResult(tuple(epochs), best[0], best[1])
+    training.model.set_weights(training.best_weights)
+    return TrainingResult(tuple(training.epochs), training.best, training.reason)
 
 
-def _summary(
-    number: int, run: _Run, loss: float, matrix: ConfusionMatrix, best: Epoch | None
-) -> Epoch:
-    result = scores(matrix, [str(value) for value in range(matrix.num_classes)])
-    score = result["macro_foreground_dice"]
-    is_best = best is None or (score or 0.0) >= (best.macro_foreground_dice or 0.0)
-    dice = tuple(entry["dice"] for entry in result["classes"])
-    return Epoch(number, run.done, run.planned, loss, run.rate(), score, dice, is_best)
+def prepare_training(
+    model: keras.Model, parts: TrainingParts, *, num_classes: int, settings: TrainSettings
+) -> Training:
+    """Everything before the first step: what is wrong with a request is found here.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Axes yx or zyx, float32, with a softmax or sigmoid head.
+    parts : TrainingParts
+        Volumes to train and to validate on.
+    num_classes : int
+        Classes, the background included.
+    settings : TrainSettings
+        The same settings and data give the same weights on one machine.
+
+    Raises
+    ------
+    ValueError
+        If the network does not fit the classes or the regions, labels are out of range, or a
+        setting is unknown.
+    """
+    configure()
+    axes = "zyx"[-(len(model.inputs[0].shape) - 2) :]
+    head = check_model(model, num_classes, axes)
+    geometry = working_geometry(model, axes)
+    feed = make_feed(parts.training, num_classes, geometry.stride, settings)
+    loss = make_loss(
+        settings.loss,
+        num_classes,
+        head,
+        ignore_label=settings.ignore_label,
+        class_weights=settings.class_weights,
+    )
+    scorer = Scorer.of(model, head, geometry, parts, settings.ignore_label)
+    metric = running_counts(num_classes, head, settings.ignore_label)
+    working = with_precision(model, settings.precision)
+    working.compile(_optimizer(settings), as_keras_loss(loss), metrics=[metric], jit_compile=False)
+    return Training(model, working, metric, feed, scorer, settings)
 
 
-def _weights(model: keras.Model) -> list[NDArray[Any]]:
-    with reading_weights():
-        return [np.array(weight) for weight in model.get_weights()]
+def make_feed(
+    training: Sequence[TrainingVolume],
+    num_classes: int,
+    stride: Sequence[int],
+    settings: TrainSettings,
+) -> Feed:
+    """Crops of the training regions.
+
+    Raises
+    ------
+    ValueError
+        If a region is smaller than one stride, or labels are out of range.
+    """
+    crop = fitting_crop([v.region for v in training], settings.crop, stride)
+    index = index_classes(
+        training, num_classes, ignore_label=settings.ignore_label, seed=settings.seed
+    )
+    cache = BlockCache(CACHE_BYTES)
+    volumes = tuple(
+        replace(v, image=cached(v.image, cache), label=cached(v.label, cache)) for v in training
+    )
+    sampler = CropSampler(volumes, index, crop, settings.class_share)
+    return Feed(sampler, augmentation(settings.augment), settings.batch_size, settings.seed)
+
+
+def _optimizer(settings: TrainSettings) -> Any:
+    keras = import_keras()
+    warm_up = settings.warm_up_steps
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if warm_up else settings.learning_rate,
+        settings.steps - warm_up,
+        warmup_target=settings.learning_rate if warm_up else None,
+        warmup_steps=warm_up,
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    if settings.precision == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 @dataclass(slots=True)
-class _Run:
+class Training:
     """A training on its way: the only thing here that changes."""
 
     model: Any
-    sampler: CropSampler
-    predictor: NetworkPredictor
-    exact: bool
+    working: Any
+    metric: Any
+    feed: Feed
+    scorer: Scorer
     settings: TrainSettings
-    rng: np.random.Generator
-    planned: int
-    done: int = 0
-    started: float = 0.0
-    timed_from: float = 0.0
+    epochs: list[Epoch] = field(default_factory=list)
+    best_weights: list[NDArray[Any]] = field(default_factory=list)
 
-    @classmethod
-    def start(
-        cls,
-        model: keras.Model,
-        training: Sequence[TrainingVolume],
-        num_classes: int,
-        settings: TrainSettings,
-    ) -> _Run:
-        axes = "zyx"[-(len(model.inputs[0].shape) - 2) :]
-        head = check_model(model, num_classes, axes)
-        geometry = working_geometry(model, axes)
-        crop = fitting_crop(training, settings.crop, geometry.stride)
-        index = index_classes(
-            training, num_classes, ignore_label=settings.ignore_label, seed=settings.seed
+    @property
+    def done(self) -> int:
+        """Steps taken."""
+        return self.epochs[-1].steps if self.epochs else 0
+
+    @property
+    def best(self) -> Epoch:
+        """The best epoch so far."""
+        return next(epoch for epoch in reversed(self.epochs) if epoch.best)
+
+    @property
+    def reason(self) -> str:
+        """Why it is done; empty if it is not."""
+        if self.done >= self.settings.steps:
+            return "all steps were taken"
+        patience = self.settings.patience
+        if patience and self.epochs and self.epochs[-1].epoch - self.best.epoch >= patience:
+            return f"no better epoch for {patience} epochs"
+        return ""
+
+    def resume(self, folder: Path | None) -> None:
+        """Go on from a folder's checkpoint, if there is one.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be read, or is another network's.
+        """
+        found = Checkpoint.load(folder) if folder is not None else None
+        if found is not None:
+            write_state(self.working, found.state)
+            self.epochs, self.best_weights = list(found.epochs), found.best
+
+    def checkpoint(self) -> Checkpoint:
+        """The state to go on from."""
+        return Checkpoint(read_state(self.working), self.best_weights, tuple(self.epochs))
+
+    def epoch(self, monitor: Monitor, is_stopped: Callable[[], bool]) -> Epoch:
+        """Take the steps up to the next validation, and score the weights they lead to."""
+        started = time.monotonic()
+        steps = min(self.settings.steps_per_epoch, self.settings.steps - self.done)
+        loss = self.take(steps, is_stopped)
+        copy_weights(self.working, self.model)
+        curves = {"train_running": running_row(self.metric), **self.scorer.curves(self.model)}
+        before = self.epochs[-1].seconds if self.epochs else 0.0
+        epoch = Epoch(
+            len(self.epochs) + 1,
+            self.done + steps,
+            self.settings.steps,
+            before + time.monotonic() - started,
+            self.rate(self.done + steps - 1),
+            loss,
+            curves,
         )
-        keras = import_keras()
-        model.compile(
-            keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay),
-            cross_entropy_and_dice(num_classes, head, ignore_label=settings.ignore_label),
-            jit_compile=False,
-        )
-        return cls(
-            model,
-            CropSampler(tuple(training), index, crop, settings.class_share),
-            NetworkPredictor(model, head=head, geometry=geometry),
-            geometry.exact,
-            settings,
-            np.random.default_rng(settings.seed),
-            settings.steps,
-            started=time.monotonic(),
-        )
+        if not self.epochs or monitor.is_better(epoch, self.best):
+            epoch = replace(epoch, best=True)
+            with reading_weights():
+                self.best_weights = [np.array(weight) for weight in self.model.get_weights()]
+        self.epochs.append(epoch)
+        return epoch
 
-    def rate(self) -> float:
-        """Learning rate of the last step taken."""
-        share = max(self.done - 1, 0) / self.planned
-        return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    def take(self, steps: int, is_stopped: Callable[[], bool]) -> float:
+        """Take some steps; return Keras's running mean of their losses."""
+        watch = _watch(self.done, self.settings.learning_rate, is_stopped)
+        dataset = self.feed.dataset(self.done, steps)
+        history = self.working.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
+        return float(history.history["loss"][0])
 
-    def step(self) -> float:
-        """Train on one batch of crops; return its loss."""
-        crops = [
-            flip_and_turn(self.rng, *self.sampler.draw(self.rng))
-            for _ in range(self.settings.batch_size)
-        ]
-        images, labels = (np.stack(parts) for parts in zip(*crops, strict=True))
-        self.done += 1
-        self.model.optimizer.learning_rate = self.rate()
-        loss = self.model.train_on_batch(images, labels)
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss is {loss} at step {self.done}; lower the learning rate "
-                f"({self.settings.learning_rate}), or look for extreme intensities"
-            )
-        return float(loss)
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        optimizer = self.working.optimizer
+        schedule = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+        return float(np.asarray(schedule(step)))
 
-    def epoch(self) -> float:
-        """Take the steps up to the next validation; return their mean loss."""
-        losses = []
-        last = self.done + self.settings.steps_per_epoch
-        while self.done < min(last, self.planned):
-            losses.append(self.step())
-            if self.settings.seconds is not None:
-                self.plan_by_clock(self.settings.seconds)
-        return float(np.mean(losses))
 
-    def plan_by_clock(self, seconds: float) -> None:
-        """Time the first steps and plan as many as the seconds allow, validation included."""
-        now = time.monotonic()
-        if self.done == WARM_UP_STEPS:
-            self.timed_from = now
-        elif self.done == WARM_UP_STEPS + TIMED_STEPS:
-            step_seconds = (now - self.timed_from) / TIMED_STEPS
-            left = SHARE_OF_STEPS * (seconds - (now - self.started))
-            self.planned = self.done + max(1, int(left / step_seconds))
+def _watch(first_step: int, learning_rate: float, is_stopped: Callable[[], bool]) -> Any:
+    """A Keras callback that ends a training whose loss is no number, or that is to stop."""
+    base: Any = import_keras().callbacks.Callback
+
+    class Watch(base):  # type: ignore[misc]  # Keras has no types
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            loss = float((logs or {}).get("loss", 0.0))
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"the loss is {loss} at step {first_step + batch + 1}; lower the learning "
+                    f"rate ({learning_rate}), or look for extreme intensities"
+                )
+            if is_stopped():
+                raise TrainingStopped(f"stopped at step {first_step + batch + 1}")
+
+    return Watch()

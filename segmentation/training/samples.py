@@ -45,6 +45,8 @@ class TrainingVolume:
         Where the image has its channels.
     channels : tuple of int or None
         Channels to take; None takes all.
+    name, group : str
+        Of the volume, and of the specimen it comes from.
     """
 
     image: VoxelArray
@@ -53,6 +55,8 @@ class TrainingVolume:
     transform: IntensityTransform
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
+    name: str = ""
+    group: str = ""
 
     def read(self, region: Region) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Normalised voxels, channels last, and labels of a box."""
@@ -197,7 +201,7 @@ class CropSampler:
 
 
 def fitting_crop(
-    volumes: Sequence[TrainingVolume], crop: Sequence[int], stride: Sequence[int]
+    regions: Sequence[Region], crop: Sequence[int], stride: Sequence[int]
 ) -> tuple[int, ...]:
     """The wanted crop, made smaller where a region is, in whole strides.
 
@@ -206,7 +210,7 @@ def fitting_crop(
     ValueError
         If a region is smaller than one stride.
     """
-    shapes = [volume.region.shape[-len(stride) :] for volume in volumes]
+    shapes = [region.shape[-len(stride) :] for region in regions]
     smallest = [min(extents) for extents in zip(*shapes, strict=True)]
     fitting = tuple(
         min(wanted, least) // s * s for wanted, least, s in zip(crop, smallest, stride, strict=True)

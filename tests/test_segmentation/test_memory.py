@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from segmentation.networks.memory import ALLOCATOR_OVERHEAD, activation_bytes
+from segmentation.networks.memory import ALLOCATOR_OVERHEAD, activation_bytes, training_bytes
 from tests.test_segmentation.networks import layers, network
 
 MEASURE = """
@@ -56,3 +56,70 @@ def test_the_estimate_is_above_the_measured_peak_and_below_twice_it(axes, extent
     assert output.stderr == ""
     measured, estimated = map(float, output.stdout.split())
     assert measured <= estimated <= 2 * measured
+
+
+def test_bytes_of_a_training_step_by_hand():
+    # Kept per voxel: image 1, convolution 8, its ReLU 8, pooled 8 / 4, repeated 8, head 2: 29.
+    # The widest step is the ReLU, 8 in and 8 out, times 3; 8 copies of the 2 probabilities.
+    body = [
+        layers.Conv2D(8, 3, padding="same"),
+        layers.ReLU(),
+        layers.MaxPooling2D(2),
+        layers.UpSampling2D(2),
+    ]
+    model = network(*body)
+    weights = (9 * 8 + 8) + (8 * 2 + 2)
+    voxels = 3 * 64 * 32
+    expected = voxels * (29 + 3 * 16 + 8 * 2) * 4 * ALLOCATOR_OVERHEAD + 4 * 4 * weights
+    assert training_bytes(model, (64, 32), 3) == expected
+
+
+MEASURE_TRAINING = """
+import sys
+import numpy as np
+from segmentation.networks.memory import training_bytes
+from segmentation.networks.presets import build_network
+from segmentation.networks.runtime import configure, import_keras
+from segmentation.training.losses import make_loss
+
+def memory(kind):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind))
+
+def step(extent, batch):
+    shape = (batch, *(extent,) * len(axes))
+    model.train_on_batch(np.zeros((*shape, 1), np.float32), np.zeros(shape, np.uint8))
+
+configure(2)
+preset, axes, extent, width, batch = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+model = build_network(preset, axes, channels=1, num_classes=2, width=width, depth=3)
+head = "sigmoid" if model.output_shape[-1] == 1 else "softmax"
+model.compile(
+    import_keras().optimizers.AdamW(1e-3), make_loss("cross-entropy+dice", 2, head),
+    jit_compile=False,
+)
+step(8, 1)
+before = memory("VmRSS")
+step(extent, batch)
+step(extent, batch)
+print(memory("VmHWM") - before, training_bytes(model, (extent,) * len(axes), batch))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "default yx 256 16 4",
+        "default zyx 64 8 2",
+        "unet4 yx 256 16 3",
+        "unet-one-class yx 192 24 3",
+    ],
+)
+def test_the_estimate_of_a_step_is_above_the_measured_peak_and_not_far(arguments):
+    command = [sys.executable, "-c", MEASURE_TRAINING, *arguments.split()]
+    output = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert output.stderr == ""
+    measured, estimated = map(int, output.stdout.split())
+    assert measured <= estimated <= 2.5 * measured

@@ -1,0 +1,59 @@
+"""BatchNorm statistics, exactly: those of the population, layer after layer."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmentation.training.recalibration import Moments, recalibrated
+from tests.test_segmentation.networks import keras, layers
+from tests.test_segmentation.trainings import prepared, small_unet
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(0, 2**16))
+def test_moments_of_pieces_are_those_of_the_whole(sizes, seed):
+    rng = np.random.default_rng(seed)
+    pieces = [1e3 + rng.normal(size=(size, 2, 3)) for size in sizes]
+    total = Moments.of(pieces[0])
+    for piece in pieces[1:]:
+        total += Moments.of(piece)
+    whole = np.concatenate(pieces).reshape(-1, 3)
+    assert total.count == len(whole)
+    np.testing.assert_allclose(total.mean, whole.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(total.variance, whole.var(0), rtol=1e-6, atol=1e-12)
+
+
+def test_one_batch_recalibrated_answers_as_in_training_mode():
+    """The whole population in one batch: its statistics are the batch's, at every layer."""
+    training = prepared()
+    batch = training.feed.batch(0)[0]
+    model = recalibrated(training.model, [batch])
+    expected = training.model(batch, training=True)
+    np.testing.assert_allclose(model(batch, training=False), expected, atol=1e-5)
+
+
+def test_the_cut_into_batches_does_not_matter():
+    training = prepared()
+    images = np.concatenate([training.feed.batch(step)[0] for step in range(3)])
+    once, often = (
+        recalibrated(training.model, parts) for parts in ([images], [images[:1], images[1:]])
+    )
+    for one, other in zip(once.weights, often.weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_network_itself_stays_as_it_is():
+    model = small_unet()
+    before = [w.numpy() for w in model.weights]
+    recalibrated(model, [np.ones((1, 8, 8, 1), np.float32)])
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
+def test_what_cannot_be_recalibrated_is_refused():
+    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.BatchNormalization(name="deep")])
+    nested = keras.Sequential([keras.Input((8, 8, 1)), inner])
+    with pytest.raises(ValueError, match="'deep' cannot be recalibrated: it lies in a nested"):
+        recalibrated(nested, [np.ones((1, 8, 8, 1), np.float32)])
+    with pytest.raises(ValueError, match="no image was given"):
+        recalibrated(small_unet(), [])
