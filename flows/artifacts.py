@@ -15,9 +15,10 @@ from prefect.artifacts import (
 
 from flows.progress import Progress
 from flows.report.markdown import render_markdown, table_rows
+from flows.train_result import headline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def leave_artifacts(result: dict[str, Any], *, key: str, name: str, report: str) -> None:
@@ -54,3 +55,35 @@ def artifact_progress(label: str, total: int, done: int) -> Iterator[Progress]:
 
     with Progress(label, total, done, tell) as progress:
         yield progress
+
+
+def progress_artifact(label: str) -> Callable[[float], None]:
+    """An artifact that shows a percentage; call it with every new one."""
+    artifact: Any = create_progress_artifact(0.0, key="maskmill-progress", description=label)
+
+    def tell(percent: float) -> None:
+        update_progress_artifact(artifact, percent)
+
+    return tell
+
+
+def leave_training(result: dict[str, Any], *, key: str, name: str, report: str) -> None:
+    """Scores per class of the part to judge by, and the link to the report of a training.
+
+    Parameters
+    ----------
+    result : dict
+        Document of the training.
+    key : str
+        First digits of its digest.
+    name : str
+        Of the bundle.
+    report : str
+        Path of report.html.
+    """
+    found = headline(result)
+    rows = [{"class": label, "dice": dice} for label, dice in found["dice"].items()]
+    create_table_artifact(
+        rows, key=f"maskmill-{key}-classes", description=f"{name}, {found['scored_on']}"
+    )
+    create_link_artifact(f"file://{report}", link_text="report", key=f"maskmill-{key}-report")

@@ -108,6 +108,8 @@ def _train(folder: Path) -> None:
             steps_per_epoch=80,
             learning_rate=5e-3,
             class_share=0.7,
+            class_weights="sqrt",
+            augment="flips",
             seed=0,
         )
     )

@@ -13,8 +13,15 @@ from storage.stores import is_local, normalize_url
 LEFTOVERS = (Path(MODEL_FILE).stem, CARD_FILE)
 
 
-def new_bundle(url: str) -> Path:
+def new_bundle(url: str, own: tuple[str, ...] = ()) -> Path:
     """Local folder for a new bundle.
+
+    Parameters
+    ----------
+    url : str
+        Where it is to be.
+    own : tuple of str
+        Beginnings of further names that an interrupted attempt may have left there.
 
     Raises
     ------
@@ -29,7 +36,7 @@ def new_bundle(url: str) -> Path:
     if folder.is_file():
         raise RequestError(f"{folder} is a file; choose another folder")
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = [name for name in names if not name.startswith(LEFTOVERS)]
+    foreign = [name for name in names if not name.startswith((*LEFTOVERS, *own))]
     if foreign:
         raise RequestError(f"{folder} holds other files ({foreign[0]}); choose an empty folder")
     check_writable(str(folder), "choose another folder")

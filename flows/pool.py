@@ -10,7 +10,7 @@ from flows.jobs import EvaluateJob
 from flows.sizing import default_workers
 
 if TYPE_CHECKING:
-    from flows.jobs import VolumeJob
+    from flows.jobs import TrainJob, VolumeJob
 
 
 def make_executor(job: VolumeJob) -> Executor:
@@ -26,6 +26,36 @@ def make_executor(job: VolumeJob) -> Executor:
         gpus_per_worker=job.gpus_per_worker,
         address=job.address,
     )
+
+
+def make_training_executor(job: TrainJob) -> Executor:
+    """The executor of a training: one network at a time in every worker."""
+    if job.executor == "serial":
+        return SerialExecutor()
+    from flows.ray_executor import RayExecutor
+
+    workers = training_workers(job)
+    return RayExecutor(
+        workers=workers,
+        cpus_per_worker=cpus_per_worker(workers),
+        gpus_per_worker=job.gpus_per_worker,
+        address=job.address,
+        in_flight=1,
+    )
+
+
+def training_workers(job: TrainJob) -> int:
+    """Networks that are trained at once: one for each CPU, where there are folds."""
+    if job.executor == "serial" or not job.folds:
+        return 1
+    return min(job.folds, job.workers or os.cpu_count() or 1)
+
+
+def training_threads(job: TrainJob) -> int:
+    """Threads of the device runtime for one network."""
+    if job.executor == "serial":
+        return os.cpu_count() or 1
+    return max(1, int(cpus_per_worker(training_workers(job))))
 
 
 def worker_count(job: VolumeJob) -> int:

@@ -106,6 +106,7 @@ class _Pool:
     members: list[_Member]
     start_member: Callable[[], _Member]
     items: Iterator[int]
+    in_flight: int = IN_FLIGHT
     retries: deque[int] = field(default_factory=deque)
     suspects: deque[int] = field(default_factory=deque)
     running: dict[Any, tuple[_Member, int]] = field(default_factory=dict)
@@ -134,7 +135,7 @@ class _Pool:
             if self.suspects and not any(m.isolated for m in self.members):
                 member.isolated = True
                 continue
-            while member.in_flight < IN_FLIGHT:
+            while member.in_flight < self.in_flight:
                 item = self.next_item()
                 if item is None:
                     break
@@ -175,12 +176,15 @@ class RayExecutor:
         What each actor asks of the cluster.
     address : str or None
         ``auto``, ``host:port`` or ``ray://…`` of a running cluster.
+    in_flight : int
+        Items an actor runs at a time, in threads.
     """
 
     workers: int
     cpus_per_worker: float
     gpus_per_worker: float = 0.0
     address: str | None = None
+    in_flight: int = IN_FLIGHT
     _started: bool = False
 
     def start(self) -> None:
@@ -215,7 +219,7 @@ class RayExecutor:
         import ray
 
         start = partial(self._member, work)
-        pool = _Pool([start() for _ in range(self.workers)], start, iter(items))
+        pool = _Pool([start() for _ in range(self.workers)], start, iter(items), self.in_flight)
         try:
             yield from _drive(pool, stop)
         finally:
@@ -230,7 +234,7 @@ class RayExecutor:
             num_gpus=self.gpus_per_worker,
             max_restarts=0,
             max_task_retries=0,
-            max_concurrency=IN_FLIGHT,
+            max_concurrency=self.in_flight,
         )
         handle = actor.remote(work)
         return _Member(handle, handle.open.remote())

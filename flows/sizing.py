@@ -67,6 +67,12 @@ def _needs(image: Image, model: Model, channels: int, dtype: str) -> Needs:
     )
 
 
+def training_memory(wanted: int | None, workers: int) -> int:
+    """Memory of one training: what was asked for, else its part of four fifths of the machine's."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return wanted or total * 4 // 5 // workers
+
+
 def default_memory(workers: int | None) -> int:
     """Half of the machine's memory, shared among the workers, 8 GiB at most."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -2,173 +2,173 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.catalog import Entry, catalog_classes, channel_count, checked_entries
+from flows.artifacts import leave_training, progress_artifact
+from flows.errors import IncompleteRunError, VerificationError
+from flows.executors import Executor, WorkerStartError, stop_on_signals
 from flows.jobs import TrainJob
-from flows.prepare import image_digest
-from segmentation.bundle import Card, ClassInfo, bundle_digest, save_bundle
-from segmentation.normalize import IntensityTransform
-from storage.intensity import percentiles
-from storage.stores import normalize_url
-from storage.units import convert_length
+from flows.pool import make_training_executor, training_threads
+from flows.train_result import folds_document, headline
+from flows.train_work import STOPPED, EnsembleWork, OverfitWork, TrainWork
+from flows.training_data import prepare_data
+from flows.training_report import write_training_report
+from flows.training_run import (
+    RESULT,
+    TrainingRun,
+    open_training,
+    plan_training,
+    write_whole,
+)
+from flows.training_watch import watched
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import threading
+    from collections.abc import Callable, Iterable
 
-    from segmentation.training.fit import Epoch
-    from segmentation.training.samples import TrainingVolume
-
-DEFAULT_CROP = {"yx": (256, 256), "zyx": (32, 96, 96)}
+    from flows.executors import Work
 
 
-@flow(name="train-model")
+@flow(name="train-model", validate_parameters=True)
 def train_model(job: TrainJob) -> dict[str, Any]:
-    """Train, write the bundle.
+    """Train one network, or one a fold; write bundle, records and report.
 
     Returns
     -------
     dict
-        Place and digest of the bundle, and its validation scores.
+        Places of bundle and report, and the scores to judge by; with ``overfit_one`` what came
+        of that check.
+
+    Raises
+    ------
+    RequestError, StorageError
+        Before anything is written, if the training is impossible.
+    IncompleteRunError
+        If it was stopped or a worker failed for good; the same job goes on from there.
+    VerificationError
+        If one sample could not be learned by heart.
     """
-    entries = check_catalog(job)
-    card = train_bundle(job, entries)
-    folder = normalize_url(job.out)
-    result = {
-        "bundle": folder,
-        "digest": bundle_digest(folder),
-        "macro_foreground_dice": card.training["macro_foreground_dice"],
-        "dice": dict(zip((c.name for c in card.classes), card.training["dice"], strict=True)),
-        "best_epoch": card.training["best_epoch"],
-        "halo": list(card.halo),
-        "stride": list(card.stride),
-        "exact": card.exact,
-    }
-    create_table_artifact(
-        [{"class": name, "dice": dice} for name, dice in result["dice"].items()],
-        key="maskmill-validation",
-    )
+    run = _task("plan", plan)(job)
+    executor = make_training_executor(job)
+    try:
+        with stop_on_signals() as stop:
+            if job.overfit_one:
+                return checked(_task("overfit", overfit)(run, executor, stop))
+            result = run.result()
+            if result is None:
+                listener = progress_artifact("training")
+                result = _task("train", train)(open_training(run), executor, stop, listener)
+                _task("report", report)(run, result)
+    finally:
+        executor.close()
+    summary = summarised(run, result)
+    leave_training(result, key=run.digest[:8], name=run.folder.name, report=summary["report"])
+    return summary
+
+
+def _task(name: str, stage: Any) -> Any:
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage)
+
+
+def plan(job: TrainJob) -> TrainingRun:
+    """Every error that can be known before a worker starts."""
+    return plan_training(job, prepare_data(job))
+
+
+def train(
+    run: TrainingRun,
+    executor: Executor,
+    stop: threading.Event,
+    listener: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Documents of all folds, and of what they are together; the listener gets the percentage."""
+    work = TrainWork(run, training_threads(run.job))
+    with watched(run, stop, listener):
+        documents = _results(run, work, run.folds, executor, stop)
+    document: dict[str, Any] = documents[0]
+    if not run.job.folds:
+        return document
+    digest = _results(run, EnsembleWork(run), [0], executor, stop)[0]
+    document = folds_document(run.data, documents, run.folder.name, digest)
+    write_whole(run.records / RESULT, json.dumps(document, indent=1))
+    return document
+
+
+def overfit(run: TrainingRun, executor: Executor, stop: threading.Event) -> dict[str, Any]:
+    """What came of learning one sample by heart."""
+    work = OverfitWork(run, training_threads(run.job))
+    result: dict[str, Any] = _results(run, work, [0], executor, stop)[0]
     return result
 
 
-@task(name="check", cache_policy=NO_CACHE, persist_result=False)
-def check_catalog(job: TrainJob) -> tuple[Entry, ...]:
-    """Every error that can be known before the first step."""
-    return checked_entries(job)
+def report(run: TrainingRun, result: dict[str, Any]) -> str:
+    """The page; its path."""
+    return write_training_report(str(run.records), result, name=run.folder.name)
 
 
-@task(name="train", cache_policy=NO_CACHE, persist_result=False)
-def train_bundle(job: TrainJob, entries: tuple[Entry, ...]) -> Card:
-    """Train the network and save it with its card."""
-    from segmentation.networks.unet import build_unet
-    from segmentation.packing import make_card
-    from segmentation.training.fit import TrainSettings, train
+def _results(
+    run: TrainingRun, work: Work, items: Iterable[int], executor: Executor, stop: threading.Event
+) -> list[Any]:
+    """Results of all items, in order.
 
-    classes = catalog_classes(entries)
-    low, high = job.intensity_percentiles
-    model = build_unet(
-        job.axes,
-        channels=channel_count(entries[0]),
-        num_classes=len(classes),
-        width=job.width,
-        depth=job.depth,
-        seed=job.seed,
-    )
-    settings = TrainSettings(
-        crop=job.crop or DEFAULT_CROP[job.axes],
-        batch_size=job.batch_size,
-        steps=job.steps,
-        steps_per_epoch=job.steps_per_epoch,
-        learning_rate=job.learning_rate,
-        class_share=job.class_share,
-        ignore_label=job.ignore_label,
-        seed=job.seed,
-    )
-    result = train(
-        model,
-        _volumes(entries, "train", low, high),
-        _volumes(entries, "validation", low, high),
-        num_classes=len(classes),
-        settings=settings,
-        on_epoch=_tell,
-    )
-    voxel_size, unit = _voxel_size(entries, job.axes)
-    card = make_card(
-        model,
-        [ClassInfo(c.value, c.name, c.color) for c in classes],
-        axes=job.axes,
-        intensity={"rule": "percentiles", "low": low, "high": high},
-        voxel_size=voxel_size,
-        unit=unit,
-        training={**result.to_dict(), "settings": asdict(settings), "data": _data(entries)},
-    )
-    return save_bundle(normalize_url(job.out), model, card)
+    Raises
+    ------
+    IncompleteRunError
+        If one is missing.
+    """
+    numbers = list(items)
+    try:
+        outcomes = {o.item: o for o in executor.map(work, numbers, stop)}
+    except (OSError, WorkerStartError) as error:
+        raise IncompleteRunError(f"{error}; {_again(run)}", {}) from error
+    for number in numbers:
+        outcome = outcomes.get(number)
+        if outcome is not None and outcome.error is not None:
+            raise IncompleteRunError(f"training failed: {outcome.error}; {_again(run)}", {})
+        if outcome is None or STOPPED in _as_dict(outcome.result):
+            raise IncompleteRunError(f"the training was stopped; {_again(run)}", {})
+    return [outcomes[number].result for number in numbers]
 
 
-def _tell(epoch: Epoch) -> None:
-    score = epoch.macro_foreground_dice
-    shown = "undefined" if score is None else f"{score:.3f}"
-    sys.stderr.write(
-        f"epoch {epoch.number}: step {epoch.steps} of {epoch.planned_steps}, "
-        f"loss {epoch.loss:.3f}, validation macro-foreground Dice {shown}"
-        f"{' (best)' if epoch.best else ''}\n"
-    )
-    sys.stderr.flush()
+def _as_dict(result: Any) -> dict[str, Any]:
+    return result if isinstance(result, dict) else {}
 
 
-def _volumes(entries: Sequence[Entry], split: str, low: float, high: float) -> list[TrainingVolume]:
-    from segmentation.training.samples import TrainingVolume
-
-    volumes = []
-    for entry in entries:
-        if entry.split == split:
-            base = entry.image.volumes[0]
-            lows, highs, _ = percentiles(base, low, high, scheduler="threads")
-            channel = base.axes.find("c")
-            volumes.append(
-                TrainingVolume(
-                    base,
-                    entry.label.volumes[0],
-                    entry.region,
-                    IntensityTransform(lows, highs),
-                    channel if channel >= 0 else None,
-                )
-            )
-    return volumes
+def _again(run: TrainingRun) -> str:
+    return f"run the same command to go on from the last epoch in {run.folder}"
 
 
-def _voxel_size(entries: Sequence[Entry], axes: str) -> tuple[tuple[float, ...] | None, str | None]:
-    """Mean voxel size of the training volumes; none if one has no unit."""
-    bases = [entry.image.volumes[0] for entry in entries if entry.split == "train"]
-    unit = bases[0].unit
-    if unit is None or any(base.unit is None for base in bases):
-        return None, None
-    sizes = [
-        [convert_length(b.voxel_size[b.axes.index(a)], b.unit or unit, unit) for a in axes]
-        for b in bases
-    ]
-    return tuple(sum(column) / len(column) for column in zip(*sizes, strict=True)), unit
+def checked(found: dict[str, Any]) -> dict[str, Any]:
+    """What came of learning one sample by heart.
+
+    Raises
+    ------
+    VerificationError
+        If it could not be learned.
+    """
+    if not found["passed"]:
+        raise VerificationError(
+            f"one sample could not be learned by heart in {found['steps']} steps: macro-foreground "
+            f"Dice {found['macro_foreground_dice']}, expected more than {found['expected']}. Look "
+            "at labels, classes and loss before anything larger is trained"
+        )
+    return {"overfit_one": found}
 
 
-def _data(entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the network has seen, and a digest of it."""
-    volumes = [
-        {
-            "image": image_digest(entry.image),
-            "label": image_digest(entry.label),
-            "region": {"start": list(entry.region.start), "stop": list(entry.region.stop)},
-            "group": entry.group,
-            "split": entry.split,
-        }
-        for entry in entries
-    ]
-    text = json.dumps(volumes, sort_keys=True)
-    return {"volumes": volumes, "digest": hashlib.sha256(text.encode()).hexdigest()}
+def summarised(run: TrainingRun, result: dict[str, Any]) -> dict[str, Any]:
+    """What the command says of a training."""
+    single = {} if run.job.folds else {"best_epoch": result["best_epoch"]}
+    network = (result["folds"][0] if run.job.folds else result)["network"]
+    return {
+        "bundle": str(run.folder),
+        "digest": result["digest"],
+        **headline(result),
+        **single,
+        **{name: network[name] for name in ("halo", "stride", "exact", "precision")},
+        "findings": result["findings"],
+        "report": str(run.records / "report.html"),
+    }

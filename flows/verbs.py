@@ -21,7 +21,7 @@ def table(jobs: Any) -> Iterator[Verb]:
     yield "export", jobs.ExportJob, _export, lambda result: f"{result['output']}\n"
     yield "info", jobs.InfoJob, _info, _show_plain
     yield "pack", jobs.PackJob, _pack, _show_bundle
-    yield "train", jobs.TrainJob, _train, _show_bundle
+    yield "train", jobs.TrainJob, _train, _show_training
     yield "plan", jobs.PlanJob, _plan, _show_plain
     yield "segment", jobs.SegmentJob, _segment, _show_scores
     yield "evaluate", jobs.EvaluateJob, _evaluate, _show_scores
@@ -97,10 +97,11 @@ def _pack(job: Any) -> dict[str, Any]:
 
 
 def _train(job: Any) -> dict[str, Any]:
-    from flows.catalog import checked_entries
+    from flows.training_data import prepare_data
+    from flows.training_run import plan_training
 
-    # A catalog that cannot be used is refused before any server starts.
-    checked_entries(job)
+    # What cannot be trained on is refused before any server starts.
+    plan_training(job, prepare_data(job))
     from flows.prefect_server import prefect_server
     from flows.train import train_model
 
@@ -190,6 +191,15 @@ def _show_label(result: dict[str, Any]) -> str:
 
 def _show_bundle(result: dict[str, Any]) -> str:
     return "".join(f"{key}: {_short(value)}\n" for key, value in result.items())
+
+
+def _show_training(result: dict[str, Any]) -> str:
+    found = dict(result.get("overfit_one", result))
+    warnings = "".join(
+        f"{finding['severity']}: {finding['code']}: {finding['statement']}\n"
+        for finding in found.pop("findings", [])
+    )
+    return warnings + _show_bundle(found)
 
 
 def _show_verified(result: dict[str, Any]) -> str:

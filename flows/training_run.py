@@ -1,0 +1,160 @@
+"""The folder of a training: what it belongs to, and where everything lies.
+
+```
+BUNDLE/model.keras, card.json          the network, or the mean of the folds' networks
+BUNDLE/training/run.json               job, digest
+BUNDLE/training/split.json             who was trained, validated and tested on
+BUNDLE/training/epochs.json, history.csv, checkpoint.npz, result.json, report.html
+BUNDLE/recalibrated/                   a bundle with other BatchNorm statistics, where it helps
+BUNDLE/fold-0/ …                       the same again, for every fold
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.errors import RequestError
+from flows.new_bundle import new_bundle
+from segmentation.bundle import CARD_FILE, bundle_digest
+from storage.stores import normalize_url
+
+if TYPE_CHECKING:
+    from flows.jobs import TrainJob
+    from flows.training_data import TrainingData
+
+SCHEMA = 1
+TRAINING = "training"
+FOLD = "fold-"
+RECALIBRATED = "recalibrated"
+RUN = "run.json"
+SPLIT = "split.json"
+EPOCHS = "epochs.json"
+HISTORY = "history.csv"
+RESULT = "result.json"
+STOP = "stop"
+# What is asked for but changes no weight.
+FREE = frozenset(
+    {"catalog", "out", "executor", "workers", "gpus_per_worker", "address", "memory", "overfit_one"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """A training with its folder.
+
+    Attributes
+    ----------
+    job : TrainJob
+        What was asked for.
+    data : TrainingData
+        Volumes and their split.
+    folder : Path
+        The bundle.
+    digest : str
+        Of everything that can change a weight.
+    """
+
+    job: TrainJob
+    data: TrainingData
+    folder: Path
+    digest: str
+
+    @property
+    def folds(self) -> range:
+        """Numbers of the networks to train."""
+        return range(len(self.data.split["folds"]))
+
+    @property
+    def records(self) -> Path:
+        """Folder of everything but the bundle itself."""
+        return self.folder / TRAINING
+
+    def home(self, fold: int) -> Path:
+        """Bundle of one network."""
+        return self.folder / f"{FOLD}{fold}" if self.job.folds else self.folder
+
+    def records_of(self, fold: int) -> Path:
+        """Records of one network."""
+        return self.home(fold) / TRAINING
+
+    def result(self) -> dict[str, Any] | None:
+        """What came of it, where it is done."""
+        path = self.records / RESULT
+        if not path.is_file() or not (self.folder / CARD_FILE).is_file():
+            return None
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result
+
+
+def plan_training(job: TrainJob, data: TrainingData) -> TrainingRun:
+    """Folder and digest of a training; nothing is written.
+
+    Raises
+    ------
+    RequestError
+        If there is no folder, or it holds another bundle, another training or something else.
+    """
+    digest = training_digest(job, data)
+    if job.overfit_one:
+        return TrainingRun(job, data, Path(job.out or "."), digest)
+    if job.out is None:
+        raise RequestError("--out is missing; give the bundle to make")
+    known = Path(normalize_url(job.out)) / TRAINING / RUN
+    if known.is_file():
+        _check_same(known, job, digest)
+        return TrainingRun(job, data, Path(normalize_url(job.out)), digest)
+    return TrainingRun(job, data, new_bundle(job.out, (TRAINING,)), digest)
+
+
+def open_training(run: TrainingRun) -> TrainingRun:
+    """Make the folder, note what it belongs to, and forget an earlier wish to stop."""
+    run.records.mkdir(parents=True, exist_ok=True)
+    document = {"schema": SCHEMA, "digest": run.digest, "job": _deciding(run.job)}
+    write_whole(run.records / RUN, json.dumps(document, indent=1))
+    write_whole(run.records / SPLIT, json.dumps(run.data.split, indent=1))
+    for fold in run.folds:
+        (run.records_of(fold) / STOP).unlink(missing_ok=True)
+    return run
+
+
+def training_digest(job: TrainJob, data: TrainingData) -> str:
+    """Hex SHA-256 of settings, split, images and labels, and the network that is started from."""
+    start = bundle_digest(normalize_url(job.pretrained)) if job.pretrained else None
+    deciding = {"job": _deciding(job), "split": data.split["digest"], "pretrained": start}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a small file in one go."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(text + "\n", encoding="utf-8")
+    os.replace(draft, path)
+
+
+def _deciding(job: TrainJob) -> dict[str, Any]:
+    fields: dict[str, Any] = job.model_dump(mode="json")
+    return {name: value for name, value in fields.items() if name not in FREE}
+
+
+def _check_same(known: Path, job: TrainJob, digest: str) -> None:
+    """Refuse a folder that another training was begun in."""
+    document = json.loads(known.read_text())
+    if document["digest"] == digest:
+        return
+    now, then = _deciding(job), document["job"]
+    changed = [
+        f"--{name.replace('_', '-')} {then.get(name)} → {now[name]}"
+        for name in now
+        if now[name] != then.get(name)
+    ]
+    raise RequestError(
+        f"{known.parent.parent} holds another training "
+        f"({'; '.join(changed) or 'of other data, or of data that were changed since'}); "
+        "repeat its settings to go on with it, or choose another folder"
+    )
