@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flows.train_network import check_training
@@ -126,9 +126,11 @@ class OverfitWork:
     def overfit(self, fold: int) -> dict[str, Any]:
         """What came of it."""
         from flows.train_session import Session
-        from segmentation.training.overfit import GOOD_DICE, overfit_one
+        from segmentation.training.overfit import GOOD_DICE, STEPS, overfit_one
 
-        session = Session.begin(self.run, fold)
+        # The learning rate has to last for these steps.
+        job = self.run.job.model_copy(update={"steps": STEPS})
+        session = Session.begin(replace(self.run, job=job), fold)
         classes = self.run.data.classes
         found = overfit_one(session.training, num_classes=len(classes), head=session.network.head)
         return {

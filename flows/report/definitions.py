@@ -36,13 +36,13 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "m ± t s / √n of the n groups' scores, m their mean, s their standard deviation, t the "
         "quantile of Student's t with n − 1 degrees of freedom; on the logit scale, "
         "log(x / (1 − x)), and transformed back. Of many such intervals the share that the level "
-        "names holds the true mean.",
+        "names holds the score of a typical group.",
     ),
     "interval_bootstrap": (
         "Interval (bootstrap)",
         "Whole groups are drawn with replacement, as many as there are, again and again, and the "
-        "score is counted anew; the interval leaves (1 − level) / 2 of the results out at either "
-        "end.",
+        "score is counted anew; the interval leaves a little less than (1 − level) / 2 of the results "
+        "out at either end, as n groups vary less than all there are.",
     ),
     "median": ("Median", "The middle of the sorted scores: half of the images reach it."),
     "components": (

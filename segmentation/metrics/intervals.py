@@ -83,7 +83,7 @@ def score_interval(
     """
     defined: list[float] = scores[~np.isnan(scores)].tolist()
     if len(defined) >= FEWEST_FOR_BOOTSTRAP:
-        row = _bootstrap(pooled, replicates, level)
+        row = _bootstrap(pooled, replicates, level, len(defined))
     elif len(defined) >= FEWEST_FOR_INTERVAL:
         row = _logit_t(defined, level)
     else:
@@ -129,10 +129,12 @@ def _logit_t(scores: list[float], level: float) -> dict[str, Any]:
     return dict(zip(("estimate", "low", "high"), interval, strict=True), note=note)
 
 
-def _bootstrap(pooled: float, replicates: NDArray[np.float64], level: float) -> dict[str, Any]:
+def _bootstrap(
+    pooled: float, replicates: NDArray[np.float64], level: float, groups: int
+) -> dict[str, Any]:
     """Take the percentiles of the replicates in which the score is defined."""
     defined = replicates[~np.isnan(replicates)]
-    low, high = percentile_interval(defined, level)
+    low, high = percentile_interval(defined, level, groups)
     lost = len(replicates) - len(defined)
     note = f"{lost} of {len(replicates)} replicates have no voxel of it and are left out"
     return {"estimate": pooled, "low": low, "high": high, "note": note if lost else None}

@@ -148,7 +148,7 @@ def _interval(differences: list[float], level: float) -> dict[str, float | None]
     if len(differences) < FEWEST_FOR_BOOTSTRAP:
         _, low, high = t_interval(differences, level)
         return {"low": max(low, -1.0), "high": min(high, 1.0)}
-    low, high = percentile_interval(mean_replicates(differences), level)
+    low, high = percentile_interval(mean_replicates(differences), level, len(differences))
     return {"low": low, "high": high}
 
 

@@ -74,8 +74,8 @@ def group_intervals(
     ==============  =============================================================================
     fewer than 3    mean of the groups' scores; no interval
     3 to 19         mean and t interval of the logits of the groups' scores, transformed back
-    20 or more      score of all groups pooled, and the percentile interval of 2000 bootstrap
-                    replicates, each the pooled score of groups drawn with replacement
+    20 or more      score of all groups pooled, and the expanded percentile interval of 2000
+                    bootstrap replicates, each the pooled score of groups drawn with replacement
     ==============  =============================================================================
 
     What counts for a score are the groups in which it is defined. The order of the groups changes

@@ -82,6 +82,11 @@ class MappedLabels:
         """Of what comes out."""
         return np.dtype(np.uint8)
 
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Unit in which the labels are stored, where they have one."""
+        return getattr(self.labels, "chunks", None)
+
     def __getitem__(self, slices: tuple[slice, ...]) -> NDArray[np.uint8]:
         """Mapped voxels of a box."""
         values = np.asarray(self.labels[slices])

@@ -43,7 +43,7 @@ class TrainSettings:
 
     crop: tuple[int, ...] = (256, 256)
     batch_size: int = 4
-    steps: int = 2500
+    steps: int = 2000
     steps_per_epoch: int = 125
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4

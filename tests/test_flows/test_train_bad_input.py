@@ -228,6 +228,7 @@ def test_the_good_twins_are_accepted(ready):
         ),
         ([TRAIN, VALIDATION | {"region": "z=1:4"}], {"allow_overlap": True}),
         ([volume(images_along="z", split=None)], {}),
+        ([volume(split="train"), volume("copy.zarr", split="train"), *FREE[1:]], {}),
     ):
         path = write_catalog(ready, volumes)
         data = prepare_data(TrainJob(catalog=path, out=str(ready / "bundle"), **fields))

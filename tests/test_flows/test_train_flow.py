@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -26,6 +25,7 @@ from segmentation.bundle import bundle_digest, load_card, load_model
 from storage.volume import open_label
 from tests.test_flows.images import (
     CLASSES,
+    COMMAND,
     VOXEL_SIZE,
     make_image,
     make_label,
@@ -306,7 +306,7 @@ def test_killed_and_started_again_the_weights_are_the_same(shelf, one, tmp_path)
     run, _ = one
     out = tmp_path / "bundle"
     command = [
-        *(sys.executable, "-m", "flows.cli", "train", str(shelf / "catalog.yaml")),
+        *(COMMAND, "train", str(shelf / "catalog.yaml")),
         *("--out", str(out), "--width", "4", "--depth", "2", "--crop", "64,64"),
         *("--batch-size", "4", "--steps", "20", "--steps-per-epoch", "10"),
         *("--class-weights", "sqrt", "--augment", "flips", "--precision", "float32"),
@@ -321,7 +321,7 @@ def test_killed_and_started_again_the_weights_are_the_same(shelf, one, tmp_path)
     process.wait()
     process.stderr.close()
     assert not (out / "card.json").exists()
-    again = maskmill_process(*command[3:])
+    again = maskmill_process(*command[1:])
     assert again.code == 0, again.err
     card, expected = (load_card(folder).to_dict() for folder in (out, run.folder))
     assert files(out)["model.keras"] == files(run.folder)["model.keras"]

@@ -219,6 +219,14 @@ def test_overlap_that_is_allowed_shouts(shelf):
     )
 
 
+def test_overlap_is_seen_where_the_regions_do_not_look_alike(shelf):
+    regions = (("y=0:30", "train"), ("y=10:40,x=10:36", "validation"))
+    entries = [FIXED[0] | {"region": r, "split": split, "group": split} for r, split in regions]
+    data = prepared(shelf, entries, allow_overlap=True)
+    assert ("SPLIT-LEAK", "error") in codes(data)
+    assert data.split["linked"] == []
+
+
 def test_the_same_image_with_two_labels_is_told(shelf, tmp_path):
     for number, truth in ((0, 0), (1, 1), (2, 2), (3, 1)):
         voxels = voxels_like((40, 36), seed=number % 3)

@@ -140,7 +140,12 @@ def test_many_groups_are_resampled() -> None:
     row = compare(first, second)["scores"][0]
     differences = foreground_dice(first)[0] - foreground_dice(second)[0]
     expected = stats.bootstrap(
-        (differences,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(8)
+        (differences,),
+        np.mean,
+        n_resamples=2000,
+        method="percentile",
+        confidence_level=1 - 2 * stats.norm.cdf(-math.sqrt(40 / 39) * stats.t.ppf(0.975, 39)),
+        rng=np.random.default_rng(8),
     ).confidence_interval
     width = expected.high - expected.low
     assert (row["low"], row["high"]) == pytest.approx(tuple(expected), abs=0.1 * width)

@@ -131,7 +131,8 @@ def test_bootstrap_pools_the_drawn_groups_before_it_divides() -> None:
     ordered = np.array(sorted(confusions.tolist(), key=lambda m: np.ravel(m).tolist()[::-1]))
     generator = np.random.default_rng(SEED)
     drawn = [pooled_by_hand(ordered[generator.integers(0, 24, 24)]) for _ in range(2000)]
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    tail = stats.norm.cdf(-math.sqrt(24 / 23) * stats.t.ppf(0.975, 23))
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     rows = rows_of(confusions)
     assert [row["estimate"] for row in rows] == pytest.approx(pooled_by_hand(confusions), abs=1e-15)
     assert [row["low"] for row in rows] == pytest.approx(low.tolist(), abs=1e-14)
@@ -146,6 +147,7 @@ def test_bootstrap_agrees_with_scipy_but_for_chance() -> None:
         vectorized=False,
         n_resamples=2000,
         method="percentile",
+        confidence_level=1 - 2 * stats.norm.cdf(-math.sqrt(30 / 29) * stats.t.ppf(0.975, 29)),
         rng=np.random.default_rng(8),
     ).confidence_interval
     row = rows_of(confusions, "image")[0]
@@ -192,7 +194,8 @@ def test_a_score_goes_by_the_groups_that_have_it(
 def test_replicates_without_the_class_are_left_out_and_counted() -> None:
     drawn = np.concatenate([np.linspace(0, 1, 1001), np.full(999, np.nan)])
     row = score_interval(np.full(20, 0.5), 0.4, drawn, unit="image", level=0.95)
-    assert (row["estimate"], row["low"], row["high"]) == pytest.approx((0.4, 0.025, 0.975))
+    tail = stats.norm.cdf(-math.sqrt(20 / 19) * stats.t.ppf(0.975, 19))
+    assert (row["estimate"], row["low"], row["high"]) == pytest.approx((0.4, tail, 1 - tail))
     assert row["note"] == "999 of 2000 replicates have no voxel of it and are left out"
 
 
