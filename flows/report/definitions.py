@@ -41,8 +41,8 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     "interval_bootstrap": (
         "Interval (bootstrap)",
         "Whole groups are drawn with replacement, as many as there are, again and again, and the "
-        "score is counted anew; the interval leaves a little less than (1 − level) / 2 of the results "
-        "out at either end, as n groups vary less than all there are.",
+        "score is counted anew; the interval leaves a little less than (1 − level) / 2 of the "
+        "results out at either end, as n groups vary less than all there are.",
     ),
     "median": ("Median", "The middle of the sorted scores: half of the images reach it."),
     "components": (

@@ -131,11 +131,15 @@ def test_the_seed_decides_the_weights_and_no_two_layers_start_alike(preset):
     assert len(set(starts)) == len(starts)
 
 
-def test_widths_and_depths_not_given_are_the_presets():
-    model = build_network("default", "yx", channels=1, num_classes=3)
-    assert model.get_layer("down0a").filters == 16
+@pytest.mark.parametrize(("axes", "width"), [("yx", 32), ("zyx", 16)])
+def test_widths_and_depths_not_given_are_the_presets(axes, width):
+    model = build_network("default", axes, channels=1, num_classes=3)
+    assert model.get_layer("down0a").filters == width
     assert {"pool3", "bottoma"} <= {layer.name for layer in model.layers}
     assert "pool4" not in {layer.name for layer in model.layers}
+
+
+def test_the_source_cases_start_with_64_features():
     thin = build_network("unet4", "yx", channels=1, num_classes=3, depth=1)
     assert [thin.get_layer(name).filters for name in ("down0a", "bottoma")] == [64, 128]
 
