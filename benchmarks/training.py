@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -18,8 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from flows.jobs import TrainJob
-from flows.prefect_server import prefect_server
 from storage.convert import import_image, import_labels
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -137,13 +136,25 @@ def _read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(catalog: Path, bundle: Path, case: Case) -> dict[str, Any]:
-    """What the command ``maskmill train`` gives."""
-    from flows.train import train_model
+    """What the command ``maskmill train`` says; its progress goes to stderr.
 
-    with prefect_server():
-        result: dict[str, Any] = train_model(
-            TrainJob(catalog=str(catalog), out=str(bundle), **case.settings)
-        )
+    Raises
+    ------
+    SystemExit
+        With the command's own code, if it fails.
+    """
+    config = catalog.with_name("settings.yaml")
+    config.write_text(json.dumps(case.settings))
+    command = [Path(sys.executable).with_name("maskmill"), "train", catalog, "--out", bundle]
+    done = subprocess.run(
+        [*map(str, command), "--config", str(config), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.returncode)
+    result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 

@@ -184,7 +184,9 @@ def _optimizer(settings: TrainSettings) -> Any:
         warmup_target=settings.learning_rate if warm_up else None,
         warmup_steps=warm_up,
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.largest_gradient
+    )
     if settings.precision == "float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -25,6 +25,9 @@ class TrainSettings:
         Its peak, after a short linear rise; a cosine takes it to 0 at the last step.
     weight_decay : float
         Of AdamW (Loshchilov & Hutter, ICLR 2019).
+    largest_gradient : float
+        Norm of all gradients together, above which they are shortened to it: without BatchNorm a
+        single wild step can end a training.
     loss, class_weights : str
         See `segmentation.training.losses.make_loss`.
     class_share : float
@@ -47,6 +50,7 @@ class TrainSettings:
     steps_per_epoch: int = 125
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
+    largest_gradient: float = 1.0
     loss: str = "cross-entropy+dice"
     class_weights: str = "none"
     class_share: float = 0.5
