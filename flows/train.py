@@ -20,7 +20,7 @@ from flows.training_report import write_training_report
 from flows.training_run import (
     RESULT,
     TrainingRun,
-    open_training,
+    forget_stop,
     plan_training,
     write_whole,
 )
@@ -61,7 +61,7 @@ def train_model(job: TrainJob) -> dict[str, Any]:
             result = run.result()
             if result is None:
                 listener = progress_artifact("training")
-                result = _task("train", train)(open_training(run), executor, stop, listener)
+                result = _task("train", train)(run, executor, stop, listener)
                 _task("report", report)(run, result)
     finally:
         executor.close()
@@ -86,6 +86,7 @@ def train(
     listener: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Documents of all folds, and of what they are together; the listener gets the percentage."""
+    forget_stop(run)
     work = TrainWork(run, training_threads(run.job))
     with watched(run, stop, listener):
         documents = _results(run, work, run.folds, executor, stop)

@@ -9,7 +9,7 @@ from flows.catalog import channel_count
 from flows.errors import RequestError
 from flows.model import open_model
 from flows.pool import training_workers
-from flows.sizing import training_memory
+from flows.sizing import RESERVED_KERAS, training_memory
 from segmentation.bundle import Card, load_model
 from segmentation.training.settings import TrainSettings
 from storage.units import convert_length
@@ -61,11 +61,6 @@ def make_network(job: TrainJob, data: TrainingData) -> Network:
     classes, channels = len(data.classes), channel_count(data.entries[0])
     if job.pretrained is not None:
         return _pretrained(job, data, channels)
-    if job.freeze_until is not None:
-        raise RequestError(
-            "--freeze-until needs --pretrained: freezing layers that were never trained only takes "
-            "capacity away; leave it out, or give the bundle to start from"
-        )
     model = build_network(
         job.preset,
         job.axes,
@@ -130,8 +125,35 @@ def intensity_rule(job: TrainJob, card: Card | None) -> Mapping[str, Any]:
     return {"rule": "percentiles", "low": low, "high": high}
 
 
-def check_training(job: TrainJob, data: TrainingData) -> None:
-    """Everything about network and settings that can be known before a crop is read.
+def check_settings(job: TrainJob, data: TrainingData) -> None:
+    """Everything about the settings that can be known without a network.
+
+    Raises
+    ------
+    RequestError
+        One message for what is wrong.
+    """
+    from segmentation.networks.presets import check_preset
+    from segmentation.training.augment import augmentation
+    from segmentation.training.losses import loss_parts
+    from segmentation.training.monitor import resolve_monitor
+
+    if job.freeze_until is not None and job.pretrained is None:
+        raise RequestError(
+            "--freeze-until needs --pretrained: freezing layers that were never trained only takes "
+            "capacity away; leave it out, or give the bundle to start from"
+        )
+    try:
+        check_preset(job.preset, job.axes, len(data.classes))
+        resolve_monitor(job.monitor, job.direction, [c.name for c in data.classes])
+        loss_parts(job.loss)
+        augmentation(job.augment)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def check_network(job: TrainJob, data: TrainingData) -> None:
+    """What only the network itself can tell: whether crops and a step of it fit.
 
     Raises
     ------
@@ -139,16 +161,10 @@ def check_training(job: TrainJob, data: TrainingData) -> None:
         One message for what is wrong.
     """
     from segmentation.receptive_field import derive
-    from segmentation.training.augment import augmentation
-    from segmentation.training.losses import loss_parts
-    from segmentation.training.monitor import resolve_monitor
     from segmentation.training.samples import fitting_crop
 
     try:
         settings = train_settings(job, data, "float32")
-        resolve_monitor(job.monitor, job.direction, [c.name for c in data.classes])
-        loss_parts(settings.loss)
-        augmentation(settings.augment)
         network = make_network(job, data)
         regions = [entry.region for entry in data.entries]
         crop = fitting_crop(regions, settings.crop, derive(network.model).stride)
@@ -162,10 +178,11 @@ def _check_memory(job: TrainJob, network: Network, crop: tuple[int, ...]) -> Non
     from segmentation.networks.memory import training_bytes
 
     have = training_memory(job.memory, training_workers(job))
-    need = training_bytes(network.model, crop, job.batch_size)
+    one, need = (
+        RESERVED_KERAS + training_bytes(network.model, crop, size) for size in (1, job.batch_size)
+    )
     if need <= have or job.gpus_per_worker:
         return
-    one = training_bytes(network.model, crop, 1)
     fitting = max(0, int((have - one) / max(need - one, 1) * (job.batch_size - 1)) + (one <= have))
     advice = f"--batch-size {fitting}" if fitting else "a smaller --crop or --width"
     raise RequestError(

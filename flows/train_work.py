@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flows.train_network import check_training
-from flows.training_run import RESULT, TrainingRun
+from flows.train_network import check_network
+from flows.training_run import RESULT, TrainingRun, open_training
 from segmentation.bundle import CARD_FILE, bundle_digest, load_card, load_model, save_bundle
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TrainWork:
         from segmentation.networks.runtime import configure
 
         configure(self.threads)
-        check_training(self.run.job, self.run.data)
+        check_network(self.run.job, self.run.data)
         return self.train
 
     def train(self, fold: int) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class TrainWork:
         if (records / RESULT).is_file() and (self.run.home(fold) / CARD_FILE).is_file():
             document: dict[str, Any] = json.loads((records / RESULT).read_text())
             return document
-        records.mkdir(parents=True, exist_ok=True)
+        open_training(self.run, fold)
         try:
             return Session.begin(self.run, fold).finish()
         except TrainingStopped:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
 from flows.new_bundle import new_bundle
+from flows.train_network import check_settings
 from segmentation.bundle import CARD_FILE, bundle_digest
 from storage.stores import normalize_url
 
@@ -98,8 +99,10 @@ def plan_training(job: TrainJob, data: TrainingData) -> TrainingRun:
     Raises
     ------
     RequestError
-        If there is no folder, or it holds another bundle, another training or something else.
+        If a setting is impossible, there is no folder, or it holds another bundle, another
+        training or something else.
     """
+    check_settings(job, data)
     digest = training_digest(job, data)
     if job.overfit_one:
         return TrainingRun(job, data, Path(job.out or "."), digest)
@@ -112,15 +115,24 @@ def plan_training(job: TrainJob, data: TrainingData) -> TrainingRun:
     return TrainingRun(job, data, new_bundle(job.out, (TRAINING,)), digest)
 
 
-def open_training(run: TrainingRun) -> TrainingRun:
-    """Make the folder, note what it belongs to, and forget an earlier wish to stop."""
+def open_training(run: TrainingRun, fold: int) -> Path:
+    """Make the folders of a network and note what they belong to; its records.
+
+    Workers do this, once they know that the network can be trained: a request that is refused
+    leaves nothing behind.
+    """
     run.records.mkdir(parents=True, exist_ok=True)
     document = {"schema": SCHEMA, "digest": run.digest, "job": _deciding(run.job)}
     write_whole(run.records / RUN, json.dumps(document, indent=1))
     write_whole(run.records / SPLIT, json.dumps(run.data.split, indent=1))
+    run.records_of(fold).mkdir(parents=True, exist_ok=True)
+    return run.records_of(fold)
+
+
+def forget_stop(run: TrainingRun) -> None:
+    """Forget an earlier wish to stop."""
     for fold in run.folds:
         (run.records_of(fold) / STOP).unlink(missing_ok=True)
-    return run
 
 
 def training_digest(job: TrainJob, data: TrainingData) -> str:
@@ -131,8 +143,8 @@ def training_digest(job: TrainJob, data: TrainingData) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a small file in one go."""
-    draft = path.with_name(f"{path.name}.draft")
+    """Replace a small file in one go; several processes may."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     draft.write_text(text + "\n", encoding="utf-8")
     os.replace(draft, path)
 

@@ -18,9 +18,8 @@ from flows.executors import SerialExecutor
 from flows.jobs import SegmentJob, TrainJob
 from flows.prepare import prepare
 from flows.train import overfit, report, summarised, train
-from flows.train_work import TrainWork
 from flows.training_data import prepare_data
-from flows.training_run import open_training, plan_training
+from flows.training_run import plan_training
 from segmentation.bundle import bundle_digest, load_card, load_model
 from storage.volume import open_label
 from tests.test_flows.images import (
@@ -80,7 +79,7 @@ def planned(shelf, out, **fields):
 
 def trained(shelf, out, **fields):
     """The stages without Prefect: run and document."""
-    run = open_training(planned(shelf, out, **fields))
+    run = planned(shelf, out, **fields)
     document = train(run, SerialExecutor(), threading.Event())
     report(run, document)
     return run, document
@@ -168,7 +167,7 @@ def test_a_stop_leaves_a_training_to_go_on_with(shelf, tmp_path, capsys):
             stop.set()
 
     with pytest.raises(IncompleteRunError, match="was stopped; run the same command to go on"):
-        train(open_training(target), StopsSoon(), stop)
+        train(target, StopsSoon(), stop)
     assert not (target.folder / "card.json").exists()
     _, document = trained(shelf, tmp_path / "bundle", steps=60)
     assert [e["epoch"] for e in document["epochs"]] == [1, 2, 3, 4, 5, 6]
@@ -245,15 +244,27 @@ def test_one_sample_is_learned_by_heart(shelf, tmp_path):
         ({"monitor": "val_iou_coef"}, "TRAIN-MONITOR-MISSING: no epoch logs 'val_iou_coef'"),
         ({"direction": "min"}, "TRAIN-MONITOR-DIRECTION: direction 'min'"),
         ({"loss": "dice_loss"}, "loss is 'dice_loss'; expected one of cross-entropy"),
-        ({"preset": "unet-binary"}, "unet-binary"),
-        ({"batch_size": 4000, "memory": 2**30}, r"MiB and one training has 1024 MiB; use --batch-"),
+        ({"preset": "unet-binary"}, "preset unet-binary tells one class from the background"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_without_a_network(shelf, tmp_path, fields, message):
+    with pytest.raises(RequestError, match=message):
+        planned(shelf, tmp_path / "bundle", **fields)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 4000, "memory": 2**31}, r"one training has 2048 MiB; use --batch-size \d+"),
+        ({"batch_size": 4, "memory": 2**20}, "use a smaller --crop or --width, or give more"),
         ({"crop": (2, 2)}, "hold no whole network stride"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_first_step(shelf, tmp_path, fields, message):
     run = planned(shelf, tmp_path / "bundle", **fields)
     with pytest.raises(RequestError, match=message):
-        TrainWork(run, 1).open()
+        train(run, SerialExecutor(), threading.Event())
     assert list(tmp_path.iterdir()) == []
 
 
