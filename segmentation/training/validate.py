@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEAST_PROBABILITY = 1e-7
 # Of activations, where larger tiles mean less halo; no tile is smaller than the least.
-TILE_BYTES = 2**30
+TILE_BYTES = 2**31
 LEAST_TILE = {2: 256, 3: 64}
 LARGEST_TILE = {2: 1024, 3: 128}
 BOX = {2: 2048, 3: 128}
