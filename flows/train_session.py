@@ -13,6 +13,7 @@ from flows.train_network import (
     mean_voxel_size,
     train_settings,
 )
+from flows.train_recalibration import recalibrate
 from flows.train_record import SAMPLES_FILE, SLICES_FILE, Recorder, save_arrays
 from flows.train_result import (
     ITEMS,
@@ -25,7 +26,7 @@ from flows.train_result import (
     tuned_on,
 )
 from flows.training_data import volumes
-from flows.training_run import RECALIBRATED, RESULT, STOP, TrainingRun, write_whole
+from flows.training_run import RESULT, STOP, TrainingRun, write_whole
 from segmentation.bundle import Card, ClassInfo, bundle_digest, save_bundle
 from segmentation.normalize import IntensityTransform
 
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
     from segmentation.training.fit import Training, TrainingResult
     from segmentation.training.monitor import Monitor
     from segmentation.training.samples import TrainingVolume
-
-# How much better validation must get for other BatchNorm statistics to be worth a bundle.
-HELPS = 0.005
-CALIBRATION_STEPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,7 @@ class Session:
             "stride": list(card.stride),
             "exact": card.exact,
         }
-        document["recalibration"] = self._recalibrate(home, card, document)
+        document["recalibration"] = recalibrate(self, home, card, document)
 
     def _card(self, document: dict[str, Any]) -> Card:
         from segmentation.packing import make_card
@@ -220,49 +217,6 @@ class Session:
             unit=unit,
             training=provenance(document),
         )
-
-    def _recalibrate(
-        self, home: Path, card: Card, document: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        """Validation with exact BatchNorm statistics; a bundle of its own where it is better."""
-        from segmentation.networks.variants import has_batch_norm
-        from segmentation.training.recalibration import recalibrated
-
-        if not has_batch_norm(self.network.model) or self.network.frozen:
-            return None
-        before = document["validation"]["macro_foreground_dice"]
-        model = recalibrated(self.network.model, self._calibration())
-        after = self._macro_dice(model)
-        helped = None not in (before, after) and after - before > HELPS
-        if helped:
-            note = {"recalibrated_from": document["digest"], "before": before, "after": after}
-            save_bundle(
-                home / RECALIBRATED,
-                model,
-                replace(card, training={**card.training, "recalibration": note}),
-            )
-        name = RECALIBRATED if helped else None
-        return {"helped": helped, "before": before, "after": after, "bundle": name}
-
-    def _calibration(self) -> list[Any]:
-        """Crops as they lie, any place alike."""
-        from segmentation.training.augment import augmentation
-
-        feed = self.training.feed
-        plain = replace(
-            feed,
-            sampler=replace(feed.sampler, class_share=0.0),
-            augmentation=augmentation("none"),
-        )
-        return [plain.batch(step)[0] for step in range(CALIBRATION_STEPS)]
-
-    def _macro_dice(self, model: Any) -> Any:
-        from segmentation.predictor import NetworkPredictor
-        from segmentation.training.validate import row_of
-
-        scorer = self.training.scorer
-        predictor = NetworkPredictor(model, head=self.network.head, geometry=scorer.geometry)
-        return row_of(scorer.score(scorer.validation, predictor)).macro_foreground_dice
 
 
 def open_volumes(

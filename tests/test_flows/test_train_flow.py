@@ -229,6 +229,23 @@ def test_fine_tuning_keeps_what_is_frozen(shelf, one, tmp_path):
 
 
 @pytest.mark.slow
+def test_other_statistics_become_a_bundle_where_they_help(shelf, tmp_path, monkeypatch):
+    """A network of two steps, whose moving statistics have hardly begun to move."""
+    run, document = trained(shelf, tmp_path / "a", steps=12, steps_per_epoch=12, learning_rate=0.01)
+    found = document["recalibration"]
+    assert found["helped"] == (found["after"] - found["before"] > 0.005)
+    assert (run.folder / "recalibrated").exists() == found["helped"]
+    monkeypatch.setattr("flows.train_recalibration.HELPS", -1.0)
+    again, document = trained(
+        shelf, tmp_path / "b", steps=12, steps_per_epoch=12, learning_rate=0.01
+    )
+    card = load_card(again.folder / "recalibrated")
+    assert card.training["recalibration"]["recalibrated_from"] == document["digest"]
+    assert bundle_digest(again.folder / "recalibrated") != document["digest"]
+    assert files(again.folder) == files(run.folder)
+
+
+@pytest.mark.slow
 def test_one_sample_is_learned_by_heart(shelf, tmp_path):
     run = planned(shelf, None, overfit_one=True)
     found = overfit(run, SerialExecutor(), threading.Event())
