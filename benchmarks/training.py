@@ -64,7 +64,7 @@ CASES = {
         ("cell", "membrane"),
         (50.0, 4.0, 4.0),
         (("z=0:20", "train"), ("z=20:24", "validation"), ("z=24:30", "test")),
-        settings={"steps": 600, "steps_per_epoch": 100},
+        settings={"steps": 450, "steps_per_epoch": 90},
     ),
     "nuclei": Case(
         "dsb2018_nuclei",

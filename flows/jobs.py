@@ -149,7 +149,7 @@ class TrainJob(Job):
     )
     crop: Ints | None = Field(None, description="crop extents, such as 256,256")
     batch_size: int = Field(4, ge=1, description="crops a step")
-    steps: int = Field(1500, ge=1, description="steps in all")
+    steps: int = Field(1200, ge=1, description="steps in all")
     steps_per_epoch: int = Field(150, ge=1, description="steps between two validations")
     learning_rate: float = Field(3e-3, gt=0, description="its peak; a cosine takes it to 0")
     loss: str = Field(

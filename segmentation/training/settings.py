@@ -46,7 +46,7 @@ class TrainSettings:
 
     crop: tuple[int, ...] = (256, 256)
     batch_size: int = 4
-    steps: int = 1500
+    steps: int = 1200
     steps_per_epoch: int = 150
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
