@@ -1,7 +1,6 @@
 """Augmentation: labels in, the same labels out; image and labels moved alike; by hand."""
 
 import re
-import time
 from dataclasses import asdict, fields, replace
 
 import numpy as np
@@ -322,14 +321,3 @@ def test_other_names_and_shapes_are_refused():
         augment(rng, plane.astype(np.float32), plane, ALL)
     with pytest.raises(ValueError, match="labels are float64; expected integers"):
         augment(rng, noise((8, 8)), plane.astype(float), ALL)
-
-
-@pytest.mark.slow
-def test_a_crop_takes_little_time():
-    image, labels = noise((256, 256)), np.zeros((256, 256), np.uint8)
-    settings = augmentation("standard")
-    augment(np.random.default_rng(0), image, labels, ALL)
-    started = time.thread_time()
-    for seed in range(200):
-        augment(np.random.default_rng(seed), image, labels, settings)
-    assert (time.thread_time() - started) / 200 < 0.008
