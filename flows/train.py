@@ -15,7 +15,6 @@ from flows.jobs import TrainJob
 from flows.pool import make_training_executor, training_threads
 from flows.train_result import folds_document, headline
 from flows.train_work import STOPPED, EnsembleWork, OverfitWork, TrainWork
-from flows.training_data import prepare_data
 from flows.training_report import write_training_report
 from flows.training_run import (
     RESULT,
@@ -52,7 +51,7 @@ def train_model(job: TrainJob) -> dict[str, Any]:
     VerificationError
         If one sample could not be learned by heart.
     """
-    run = _task("plan", plan)(job)
+    run = _task("plan", plan_training)(job)
     executor = make_training_executor(job)
     try:
         with stop_on_signals() as stop:
@@ -72,11 +71,6 @@ def train_model(job: TrainJob) -> dict[str, Any]:
 
 def _task(name: str, stage: Any) -> Any:
     return task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage)
-
-
-def plan(job: TrainJob) -> TrainingRun:
-    """Every error that can be known before a worker starts."""
-    return plan_training(job, prepare_data(job))
 
 
 def train(

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from flows.errors import RequestError
 from flows.new_bundle import new_bundle
 from flows.train_network import check_settings
+from flows.training_data import TrainingData, prepare_data
 from segmentation.bundle import CARD_FILE, bundle_digest
-from storage.stores import normalize_url
+from storage.stores import is_local, normalize_url
 
 if TYPE_CHECKING:
     from flows.jobs import TrainJob
-    from flows.training_data import TrainingData
 
 SCHEMA = 1
 TRAINING = "training"
@@ -93,26 +93,34 @@ class TrainingRun:
         return result
 
 
-def plan_training(job: TrainJob, data: TrainingData) -> TrainingRun:
-    """Folder and digest of a training; nothing is written.
+def plan_training(job: TrainJob) -> TrainingRun:
+    """Everything about a training that can be known before a worker starts; nothing is written.
 
     Raises
     ------
-    RequestError
-        If a setting is impossible, there is no folder, or it holds another bundle, another
-        training or something else.
+    RequestError, StorageError
+        If there is no place for the bundle, or it holds another bundle, another training or
+        something else; if volumes, split or settings make the training impossible.
     """
+    folder = _checked_place(job)
+    data = prepare_data(job)
     check_settings(job, data)
     digest = training_digest(job, data)
+    known = folder / TRAINING / RUN
+    if known.is_file() and not job.overfit_one:
+        _check_same(known, job, digest)
+    return TrainingRun(job, data, folder, digest)
+
+
+def _checked_place(job: TrainJob) -> Path:
+    """Folder of the bundle: a new one, or one in which a training was begun."""
     if job.overfit_one:
-        return TrainingRun(job, data, Path(job.out or "."), digest)
+        return Path(job.out or ".")
     if job.out is None:
         raise RequestError("--out is missing; give the bundle to make")
-    known = Path(normalize_url(job.out)) / TRAINING / RUN
-    if known.is_file():
-        _check_same(known, job, digest)
-        return TrainingRun(job, data, Path(normalize_url(job.out)), digest)
-    return TrainingRun(job, data, new_bundle(job.out, (TRAINING,)), digest)
+    if is_local(job.out) and (Path(normalize_url(job.out)) / TRAINING / RUN).is_file():
+        return Path(normalize_url(job.out))
+    return new_bundle(job.out, (TRAINING,))
 
 
 def open_training(run: TrainingRun, fold: int) -> Path:

@@ -97,11 +97,10 @@ def _pack(job: Any) -> dict[str, Any]:
 
 
 def _train(job: Any) -> dict[str, Any]:
-    from flows.training_data import prepare_data
     from flows.training_run import plan_training
 
     # What cannot be trained on is refused before any server starts.
-    plan_training(job, prepare_data(job))
+    plan_training(job)
     from flows.prefect_server import prefect_server
     from flows.train import train_model
 

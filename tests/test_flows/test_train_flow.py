@@ -18,7 +18,6 @@ from flows.executors import SerialExecutor
 from flows.jobs import SegmentJob, TrainJob
 from flows.prepare import prepare
 from flows.train import overfit, report, summarised, train
-from flows.training_data import prepare_data
 from flows.training_run import plan_training
 from segmentation.bundle import bundle_digest, load_card, load_model
 from storage.volume import open_label
@@ -73,8 +72,7 @@ def job(shelf, out, catalog="catalog", **fields):
 
 
 def planned(shelf, out, **fields):
-    task = job(shelf, out, **fields)
-    return plan_training(task, prepare_data(task))
+    return plan_training(job(shelf, out, **fields))
 
 
 def trained(shelf, out, **fields):
