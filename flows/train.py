@@ -149,8 +149,8 @@ def checked(found: dict[str, Any]) -> dict[str, Any]:
         raise VerificationError(
             f"one sample could not be learned by heart in {found['steps']} steps: macro-foreground "
             f"Dice {found['macro_foreground_dice']}, expected more than {found['expected']}. Look "
-            "at labels, classes and loss, or try a larger --learning-rate or --width, before anything "
-            "longer is trained"
+            "at labels, classes and loss, or try a larger --learning-rate or --width, before "
+            "anything longer is trained"
         )
     return {"overfit_one": found}
 
