@@ -97,8 +97,11 @@ def run_verb(
         _message("interrupted; finished shards are recorded, run the same command to go on")
         _leave(EXIT_INCOMPLETE)
     else:
+        code = result.pop("exit_code", EXIT_DONE)
         sys.stdout.write(json.dumps(result) + "\n" if extra["json"] else show(result))
         sys.stdout.flush()
+        if code:
+            _leave(code)
 
 
 def _make_job(model: Any, given: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:

@@ -25,6 +25,7 @@ def table(jobs: Any) -> Iterator[Verb]:
     yield "plan", jobs.PlanJob, _plan, _show_plain
     yield "segment", jobs.SegmentJob, _segment, _show_scores
     yield "evaluate", jobs.EvaluateJob, _evaluate, _show_scores
+    yield "audit", jobs.AuditJob, _audit, _show_audit
     yield "verify", jobs.VerifyJob, _verify, _show_verified
     yield "report", jobs.ReportJob, _report, _show_scores
 
@@ -143,6 +144,12 @@ def _evaluate(job: Any) -> dict[str, Any]:
     return result
 
 
+def _audit(job: Any) -> dict[str, Any]:
+    from flows.audit import run_audit
+
+    return run_audit(job)
+
+
 def _report(job: Any) -> dict[str, Any]:
     from flows.rewrite import rewrite_report
 
@@ -199,6 +206,13 @@ def _show_training(result: dict[str, Any]) -> str:
         for finding in found.pop("findings", [])
     )
     return warnings + _show_bundle(found)
+
+
+def _show_audit(result: dict[str, Any]) -> str:
+    from flows.report.findings_text import findings_text
+
+    page = f"report: {result['report']}\n" if result["report"] else ""
+    return findings_text(result["findings"]) + page
 
 
 def _show_verified(result: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ def _render(block: Block, colors: Mapping[int, Color]) -> str:
     if isinstance(block, Matrix):
         return _matrix(block)
     if isinstance(block, Note):
-        return _note(block)
+        return _note(block, colors)
     if isinstance(block, Charts):
         return _charts(block)
     return _gallery(block)
@@ -116,12 +116,20 @@ def _share(count: int, whole: int, right: bool) -> str:
     return f'<td{kind} style="--share:{share:.3f}">{text}<small>{count:,}</small></td>'
 
 
-def _note(note: Note) -> str:
+def _note(note: Note, colors: Mapping[int, Color]) -> str:
     kind = "finding" if note.weight == "Note" else "finding warning"
     code = f"<code>{html_safe(note.code)}</code>" if note.code else ""
     advice = f"<p>{html_safe(note.advice)}</p>" if note.advice else ""
     head = f"<p><b>{symbol(note.weight)} {html_safe(note.weight)}.</b> {html_safe(note.statement)}"
-    return f'<div class="{kind}">{head} {code}</p>{advice}</div>'
+    return f'<div class="{kind}">{head} {code}</p>{advice}{_behind(note, colors)}</div>'
+
+
+def _behind(note: Note, colors: Mapping[int, Color]) -> str:
+    """Return what stands behind a finding, to be opened; nothing where nothing is known."""
+    named = (("Rule", note.rule), ("What this does not prove", note.proves_not))
+    parts = [f"<p><b>{name}.</b> {html_safe(text)}</p>" for name, text in named if text]
+    parts += [_render(block, colors) for block in note.evidence]
+    return f"<details><summary>Evidence</summary>{''.join(parts)}</details>" if parts else ""
 
 
 def symbol(weight: str) -> str:

@@ -44,12 +44,18 @@ class CurvePlot:
         Lowest and highest value of the upright axis.
     best : int, optional
         Epoch that is marked.
+    across : str
+        Of the lower axis.
+    whole : bool
+        Whether that counts something.
     """
 
     series: tuple[Series, ...]
     label: str
     span: tuple[float, float]
     best: int | None = None
+    across: str = "epoch"
+    whole: bool = True
 
 
 def curve_plot(plot: CurvePlot, says: str, width: float, *, named: bool = True) -> str:
@@ -59,7 +65,7 @@ def curve_plot(plot: CurvePlot, says: str, width: float, *, named: bool = True) 
     letters = max((len(line.name) for line in drawn), default=0) if named else 0
     room = 28 + LETTER * min(letters, longest_name(width)) if named else 12
     frame = Frame(_left(plot.span), width - room, 28, height - 42, _epochs(drawn), plot.span)
-    parts = [*axes(frame, "epoch", plot.label, whole=True), *_best(frame, plot)]
+    parts = [*axes(frame, plot.across, plot.label, whole=plot.whole), *_best(frame, plot)]
     for line in drawn:
         parts += draw_line(frame, line)
     parts += end_names(frame, drawn, width) if named else []

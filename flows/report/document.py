@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,12 +74,18 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A finding: its weight in words, what it is about, what was found, what to do."""
+    """A finding: its weight in words, what it is about, what was found, what to do.
+
+    What stands behind it can be opened: the rule, what it does not prove, and what shows it.
+    """
 
     weight: str
     code: str
     statement: str
     advice: str = ""
+    rule: str = ""
+    proves_not: str = ""
+    evidence: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ class Gallery:
     legends: tuple[tuple[tuple[Color, str], ...], ...] = ()
 
 
-Block = Text | Table | Matrix | Note | Charts | Gallery
+Block: TypeAlias = "Text | Table | Matrix | Note | Charts | Gallery"
 
 
 @dataclass(frozen=True, slots=True)

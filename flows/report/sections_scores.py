@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.report.classes import class_cell, named_score
 from flows.report.document import Cell, Matrix, Note, Section, Table, Text
+from flows.report.finding_notes import finding_note
 from flows.report.intervals import beside, bounds, by_reason, interval_of, level
 from flows.report.numbers import percent
 from flows.report.words import SCORES, has_scores, score_text, top_confusions, unfinished, warnings
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from flows.report.document import Block
     from flows.report.png import Color
 
-WEIGHTS = {"error": "Error", "warning": "Warning", "warn": "Warning", "info": "Note"}
 METHODS = {"t": "interval_t", "bootstrap": "interval_bootstrap"}
 LARGEST_MATRIX = 16  # classes
 
@@ -24,7 +24,7 @@ LARGEST_MATRIX = 16  # classes
 def findings(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Section | None:
     """Return what was found wrong, or the warnings of the result, or that there is nothing."""
     found = result.get("findings")
-    notes = [_finding(entry) for entry in found or ()]
+    notes = [finding_note(entry) for entry in found or ()]
     sentences = [unfinished(result)] if notes else warnings(result)
     notes = [Note("Warning", "", sentence) for sentence in sentences if sentence] + notes
     if notes:
@@ -32,12 +32,6 @@ def findings(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Section 
     if found is None:
         return None
     return Section("Findings", (Text("No finding."),))
-
-
-def _finding(entry: Mapping[str, Any]) -> Note:
-    severity = str(entry["severity"])
-    weight = WEIGHTS.get(severity.lower(), severity.capitalize())
-    return Note(weight, entry["code"], entry["statement"], entry.get("advice") or "")
 
 
 def class_scores(result: Mapping[str, Any], colors: Mapping[int, Color]) -> Section | None:

@@ -48,6 +48,8 @@ nav a { display: inline-block; padding: .2rem 0; }
   border-radius: 6px; background: var(--card); break-inside: avoid;
 }
 .finding p { max-width: none; margin: .15rem 0; overflow-wrap: anywhere; }
+.finding details { margin: .4rem 0 .15rem; font-size: .9375rem; }
+.finding summary { cursor: pointer; color: var(--soft); }
 .finding code { color: var(--soft); font-size: .8125rem; }
 .finding.warning { border-color: var(--warn-line); background: var(--warn-page); }
 .finding.warning b { color: var(--warn); }

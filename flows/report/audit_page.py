@@ -1,0 +1,53 @@
+"""The page of an audit: every finding with what shows it, and the thresholds that were used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flows.report.blocks import flat, render_section
+from flows.report.document import Section, Text
+from flows.report.finding_notes import WEIGHTS, finding_note
+from flows.report.findings_text import summary
+from flows.report.page import contents, facts, verdict_box, whole_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+HEADINGS = {"Error": "Errors", "Warning": "Warnings", "Note": "Notes"}
+VERDICTS = {
+    "Error": "Results are not valid as long as the errors stand.",
+    "Warning": "Nothing is invalid; the warnings say what may mislead.",
+    "Note": "Nothing is wrong; some things are worth knowing.",
+}
+NOTHING = "No rule that applies to it has found anything; that is no proof that nothing is wrong."
+
+
+def render_audit(result: Mapping[str, Any]) -> str:
+    """Return the page of an audit, one file that needs no other.
+
+    Parameters
+    ----------
+    result : mapping
+        What `flows.audit.run_audit` gives.
+    """
+    findings = result["findings"]
+    shown = list(_sections(findings))
+    body = [*verdict_box(f"Audit of a {result['kind']}", summary(findings), _verdict(findings))]
+    body += contents(shown)
+    body += [render_section(section, {}) for section in shown]
+    body += facts("Thresholds", list(flat(result["thresholds"])))
+    return whole_page(f"Audit of {result['target']}", body)
+
+
+def _verdict(findings: Sequence[Mapping[str, Any]]) -> str:
+    weights = {WEIGHTS[finding["severity"]] for finding in findings}
+    return next((text for weight, text in VERDICTS.items() if weight in weights), NOTHING)
+
+
+def _sections(findings: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
+    for weight, heading in HEADINGS.items():
+        notes = [finding_note(f) for f in findings if WEIGHTS[f["severity"]] == weight]
+        if notes:
+            yield Section(heading, tuple(notes))
+    if not findings:
+        yield Section("Findings", (Text("No finding."),))
