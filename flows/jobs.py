@@ -133,8 +133,11 @@ class TrainJob(Job):
     allow_overlap: bool = Field(
         False, description="accept the same image in two parts, and say so in the report"
     )
-    preset: Literal["default", "unet4", "unet-binary", "unet-one-class"] = Field(
-        "default", description="architecture"
+    preset: Literal[
+        "default", "unet4", "unet-binary", "unet-one-class", "classifier", "classifier-source"
+    ] = Field("default", description="architecture; of a catalog of samples classifier")
+    image_size: Ints | None = Field(
+        None, description="extents along y,x that a classifier's images are brought to"
     )
     axes: Literal["yx", "zyx"] = Field("yx", description="2D sections or 3D blocks")
     width: int | None = Field(
@@ -149,8 +152,8 @@ class TrainJob(Job):
     )
     crop: Ints | None = Field(None, description="crop extents, such as 256,256")
     batch_size: int = Field(4, ge=1, description="crops a step")
-    steps: int = Field(1200, ge=1, description="steps in all")
-    steps_per_epoch: int = Field(150, ge=1, description="steps between two validations")
+    steps: int = Field(1800, ge=1, description="steps in all")
+    steps_per_epoch: int = Field(200, ge=1, description="steps between two validations")
     learning_rate: float = Field(3e-3, gt=0, description="its peak; a cosine takes it to 0")
     loss: str = Field(
         "cross-entropy+dice",
@@ -263,6 +266,40 @@ class EvaluateJob(VolumeJob):
     )
 
 
+class AuditJob(Job):
+    """Findings on a catalog, a bundle, a run, a training log or a metric; exit 4 on an error."""
+
+    target: str | None = argument(
+        "CATALOG.yaml, BUNDLE, folder of a RUN, LOG.csv, or a text with a Keras log; - reads it "
+        "from standard input",
+        default=None,
+    )
+    metric: str | None = Field(
+        None, description="probe this metric or loss instead: module:function or FILE.py:function"
+    )
+    on: str | None = Field(None, description="IMAGE.zarr to look at a bundle's network with")
+    truth: str | None = Field(None, description="label of that image")
+    region: str | None = Field(None, description="of that image, such as z=0:12,y=100:612")
+    recalibrate: str | None = Field(
+        None, description="bundle to make, with the BatchNorm statistics of that image"
+    )
+    fast: bool = Field(
+        False, description="take those statistics in one pass instead of layer by layer"
+    )
+    monitor: str | None = Field(None, description="of a log: score that chose the epoch")
+    direction: Literal["max", "min"] | None = Field(
+        None, description="of a log: whether more or less of it was taken as better"
+    )
+    patience: int | None = Field(None, ge=0, description="of a log: that of early stopping")
+    samples: Ints | None = Field(
+        None, description="of a log: samples of each evaluation it prints, such as 100,27,27"
+    )
+    thresholds: Names | None = Field(
+        None, description="other thresholds, such as data.rare_share=0.02,model.one_class=0.95"
+    )
+    report: str | None = Field(None, description="page to write, with the evidence")
+
+
 class ReportJob(Job):
     """The report of a run, written again from its records."""
 
@@ -281,6 +318,25 @@ class DemoJob(Job):
     """Everything once, on a synthetic stack."""
 
     out: str = Field("maskmill-demo", description="empty folder to work in")
+
+
+class ClassifyJob(Job):
+    """One prediction for every image, with sensitivity and specificity where truth is given."""
+
+    images: str = argument("folder of PNG, TIFF or JPEG files, TABLE.csv of them, or IMAGE.zarr")
+    model: str = Field(description="bundle of a classifier")
+    truth: str | None = Field(
+        None, description="TABLE.csv with the columns image, class or label, and perhaps group"
+    )
+    out: str | None = Field(
+        None, description="folder for the predictions; IMAGES.runs/classify-BUNDLE-KEY by default"
+    )
+    format: Literal["csv", "parquet"] = Field("csv", description="of the predictions")
+    batch_size: int = Field(8, ge=1, description="images a worker takes at a time")
+    executor: Literal["ray", "serial"] = Field("ray", description="where images are classified")
+    workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")
+    address: str | None = Field(None, description="Ray cluster to use; a local one by default")
 
 
 JobType = TypeVar("JobType", bound=Job)

@@ -46,6 +46,17 @@ class DataThresholds:
         Random divisions drawn for that.
     half_width : float
         Half the width of an interval of the validation score above which it says little.
+    expected_spread : float
+        Standard deviation of a Dice between specimens, to judge a validation part before there
+        are scores. Measured on trainings of others: .056 to .111.
+    least_shift : float
+        Difference of a class's share below which parts are alike, however unusual it is.
+    intensity_shift : float
+        The same of intensities: difference of medians in standard deviations between items.
+    order : float
+        Probability of so regular an order by chance, below which items are sorted.
+    edge_correlation : float
+        Correlation of image edges and label borders below which a shift is not believed.
     """
 
     rare_share: float = 0.01
@@ -62,6 +73,11 @@ class DataThresholds:
     null_quantile: float = 0.95
     null_splits: int = 200
     half_width: float = 0.05
+    expected_spread: float = 0.06
+    least_shift: float = 0.05
+    intensity_shift: float = 1.0
+    order: float = 0.01
+    edge_correlation: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +90,16 @@ class MetricThresholds:
         Difference of two values that count as equal.
     class_blind : float
         Change of a loss, relative to its size, that moving errors to a rare class must bring.
+    alike : float
+        Difference from another score up to which a metric is that score under another name.
+    smooth : float
+        What a score gives for 5 false voxels where nothing is, up to which its constant is small.
     """
 
     tolerance: float = 1e-4
     class_blind: float = 1e-2
+    alike: float = 1e-2
+    smooth: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +126,20 @@ class TrainThresholds:
         Validation loss below which it is degenerate, where the training loss is not.
     still_rising : float
         Gain of validation per tenth of the epochs, at the end, that more steps would continue.
+    least_noise : float
+        Noise of a curve, from epoch to epoch, below which it does not matter. Measured: .0043
+        with moving BatchNorm statistics.
+    least_gap : float
+        Difference of two curves, or fall of one, below which it does not matter; of a loss, as a
+        share of it.
+    growth : float
+        How many times its first value a training loss has to reach to have diverged.
+    spread : float
+        Standard deviation of Dice between images that is worth knowing.
+    twin : float
+        Difference up to which accuracy and a Dice are one number. Measured: .0075 to .033.
+    by_chance : float
+        Number of readings that arbitrary accuracies would have, up to which one is evidence.
     """
 
     explained: float = 0.8
@@ -115,6 +151,12 @@ class TrainThresholds:
     inert_patience: float = 0.5
     zero_loss: float = 1e-6
     still_rising: float = 0.01
+    least_noise: float = 0.002
+    least_gap: float = 0.01
+    growth: float = 3.0
+    spread: float = 0.03
+    twin: float = 0.04
+    by_chance: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +183,14 @@ class ModelThresholds:
         Share of outputs that are exactly 0 or 1.
     active : float
         Share of positions up to which a channel is dead.
+    dead_share : float
+        Share of a layer's channels that are dead, above which it is said.
     head_share, parameters_per_image : float
         Share of all parameters in one dense layer, and parameters for each training image.
+    batch_difference : float
+        Difference of a probability that company in a batch may make. Measured: 6e-8.
+    tiled_change : float
+        Share of voxels whose class changes with the tiling, above which that is grave.
     """
 
     bn_gap_warning: float = 0.05
@@ -155,8 +203,11 @@ class ModelThresholds:
     class_share: float = 0.9
     saturated: float = 0.5
     active: float = 0.001
+    dead_share: float = 0.25
     head_share: float = 0.8
     parameters_per_image: float = 1e4
+    batch_difference: float = 1e-6
+    tiled_change: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +228,21 @@ class EvaluationThresholds:
         Foreground found as such, above the one, although its classes have less than the other.
     disparity : float
         Difference between pooled Dice and the mean over images.
-    outlier : float
-        Robust deviations below the median of the images that make an outlier.
+    outlier, outlier_gap : float
+        Robust deviations below the median of the images, and Dice below it, that make an outlier.
+    outlier_rows, outlier_support : int
+        Images or sections needed to speak of one, and voxels of the class that each must hold.
+    no_skill_iou : float
+        Overlap with the foreground below which an accuracy no better than a constant is no skill.
     calibration : float
         Calibration error of a class.
     threshold_gain : float
         Dice that another threshold than 0.5 would bring.
     fewest_groups : int
         Groups below which there is no interval.
+    fewest_samples : int
+        Samples of a class below which even a perfect recall is uncertain: the lower end of
+        Wilson's interval of 20 of 20 is 0.84.
     """
 
     pooled_gap: float = 0.15
@@ -196,9 +254,14 @@ class EvaluationThresholds:
     macro_low: float = 0.5
     disparity: float = 0.1
     outlier: float = 3.5
+    outlier_gap: float = 0.1
+    outlier_rows: int = 8
+    outlier_support: int = 50
+    no_skill_iou: float = 0.05
     calibration: float = 0.1
     threshold_gain: float = 0.02
     fewest_groups: int = 3
+    fewest_samples: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +273,15 @@ class InferenceThresholds:
     seam_p : float
         Probability of so many class changes at tile faces by chance.
     seam_ratio : float
-        How many times more often classes change at tile faces than elsewhere.
-    drift : float
-        Jump of a class's share between neighbouring sections, in robust deviations.
+        How many times more often, or more seldom, classes change at tile faces than elsewhere.
+    drift, drift_share : float
+        Jump of a class's share between neighbouring sections, in robust deviations, and as a
+        share of the section.
     outside : float
         Share of the voxels outside the intensities of the training.
+    tile_correlation : float
+        Correlation of jumps at tile faces against the mean intensities of the tiles. Measured:
+        -0.57 to -0.73 with tiles normalised each by itself, 0.06 to 0.51 without.
     changed : float
         Share of voxels whose class may change between two ways that should agree.
     """
@@ -222,7 +289,9 @@ class InferenceThresholds:
     seam_p: float = 0.01
     seam_ratio: float = 1.5
     drift: float = 8.0
+    drift_share: float = 0.02
     outside: float = 0.1
+    tile_correlation: float = 0.4
     changed: float = 0.0
 
 

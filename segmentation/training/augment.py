@@ -125,9 +125,9 @@ def augmentation(name: str) -> Augmentation:
     return Augmentation(
         flip=0.5,
         turn=0.75,
-        rotate=0.3,
-        scale=0.3,
-        elastic=0.3,
+        rotate=0.15,
+        scale=0.15,
+        elastic=0.1,
         brightness=0.3,
         contrast=0.3,
         gamma=0.3,

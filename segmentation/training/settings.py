@@ -46,8 +46,8 @@ class TrainSettings:
 
     crop: tuple[int, ...] = (256, 256)
     batch_size: int = 4
-    steps: int = 1200
-    steps_per_epoch: int = 150
+    steps: int = 1800
+    steps_per_epoch: int = 200
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     largest_gradient: float = 1.0

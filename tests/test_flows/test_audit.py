@@ -113,10 +113,10 @@ def test_the_command_prints_one_object_and_exits_4(tmp_path):
     rows = [f"{n},{0.8 - 0.01 * n},{0.5 + 0.01 * n},{1e-9},1.0" for n in range(20)]
     log.write_text("\n".join(["epoch,loss,accuracy,val_loss,val_accuracy", *rows]) + "\n")
     done = maskmill("audit", log, "--json")
-    assert done.returncode == 4, done.stderr
-    document = json.loads(done.stdout)
+    assert done.code == 4, done.err
+    document = json.loads(done.out)
     assert document["findings"][0]["code"] == "TRAIN-VAL-DEGENERATE"
     assert "exit_code" not in document
     plain = maskmill("audit", log)
-    assert plain.returncode == 4
-    assert "✖ error TRAIN-VAL-DEGENERATE" in plain.stdout
+    assert plain.code == 4
+    assert "✖ error TRAIN-VAL-DEGENERATE" in plain.out
