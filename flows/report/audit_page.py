@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flows.report.blocks import flat, render_section
-from flows.report.document import Section, Text
+from flows.report.document import Cell, Section, Table, Text
 from flows.report.finding_notes import WEIGHTS, finding_note
 from flows.report.findings_text import summary
-from flows.report.page import contents, facts, verdict_box, whole_page
+from flows.report.page import contents, verdict_box, whole_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,11 +32,26 @@ def render_audit(result: Mapping[str, Any]) -> str:
     """
     findings = result["findings"]
     shown = list(_sections(findings))
-    body = [*verdict_box(f"Audit of a {result['kind']}", summary(findings), _verdict(findings))]
-    body += contents(shown)
+    body = [*_box(result), *contents(shown)]
     body += [render_section(section, {}) for section in shown]
-    body += facts("Thresholds", list(flat(result["thresholds"])))
+    body.append(render_section(_thresholds(result), {}))
     return whole_page(f"Audit of {result['target']}", body)
+
+
+def _box(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how many findings there are, the gravest kind large."""
+    findings = result["findings"]
+    first, *others = summary(findings).split(", ")
+    beside = [tuple(reversed(other.split(" ", 1))) for other in others]
+    name = f"Audit of a {result['kind']}"
+    return verdict_box(name, first, _verdict(findings), [(noun, n) for noun, n in beside])
+
+
+def _thresholds(result: Mapping[str, Any]) -> Section:
+    """Return the numbers that the rules go by, folded away."""
+    rows = tuple((Cell(name), Cell(value)) for name, value in flat(result["thresholds"]))
+    caption = "All thresholds; each can be set with --thresholds NAME=NUMBER"
+    return Section("Thresholds", (Table(("threshold", "value"), rows, caption, folded=True),))
 
 
 def _verdict(findings: Sequence[Mapping[str, Any]]) -> str:

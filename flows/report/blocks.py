@@ -119,17 +119,23 @@ def _share(count: int, whole: int, right: bool) -> str:
 def _note(note: Note, colors: Mapping[int, Color]) -> str:
     kind = "finding" if note.weight == "Note" else "finding warning"
     code = f"<code>{html_safe(note.code)}</code>" if note.code else ""
-    advice = f"<p>{html_safe(note.advice)}</p>" if note.advice else ""
-    head = f"<p><b>{symbol(note.weight)} {html_safe(note.weight)}.</b> {html_safe(note.statement)}"
+    advice = f"<p>{_with_code(note.advice)}</p>" if note.advice else ""
+    head = f"<p><b>{symbol(note.weight)} {html_safe(note.weight)}.</b> {_with_code(note.statement)}"
     return f'<div class="{kind}">{head} {code}</p>{advice}{_behind(note, colors)}</div>'
 
 
 def _behind(note: Note, colors: Mapping[int, Color]) -> str:
     """Return what stands behind a finding, to be opened; nothing where nothing is known."""
     named = (("Rule", note.rule), ("What this does not prove", note.proves_not))
-    parts = [f"<p><b>{name}.</b> {html_safe(text)}</p>" for name, text in named if text]
+    parts = [f"<p><b>{name}.</b> {_with_code(text)}</p>" for name, text in named if text]
     parts += [_render(block, colors) for block in note.evidence]
-    return f"<details><summary>Evidence</summary>{''.join(parts)}</details>" if parts else ""
+    state = " open" if note.weight == "Error" else ""
+    return f"<details{state}><summary>Evidence</summary>{''.join(parts)}</details>" if parts else ""
+
+
+def _with_code(text: str) -> str:
+    """Return escaped text in which what stands between backticks is set as code."""
+    return re.sub(r"`([^`]+)`", r"<kbd>\1</kbd>", html_safe(text))
 
 
 def symbol(weight: str) -> str:

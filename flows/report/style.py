@@ -50,6 +50,7 @@ nav a { display: inline-block; padding: .2rem 0; }
 .finding p { max-width: none; margin: .15rem 0; overflow-wrap: anywhere; }
 .finding details { margin: .4rem 0 .15rem; font-size: .9375rem; }
 .finding summary { cursor: pointer; color: var(--soft); }
+kbd { font-family: ui-monospace, monospace; font-size: .875em; overflow-wrap: anywhere; }
 .finding code { color: var(--soft); font-size: .8125rem; }
 .finding.warning { border-color: var(--warn-line); background: var(--warn-page); }
 .finding.warning b { color: var(--warn); }
