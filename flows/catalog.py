@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.catalog_fields import check_fields, class_names, read_content
 from flows.catalog_items import overlapping
 from flows.errors import RequestError
 from segmentation.region import Region, parse_region
@@ -14,9 +15,23 @@ from segmentation.training.inspection import one_hot_message
 from storage.stores import is_local
 from storage.volume import Image, open_image, open_label
 
-SPLITS = ("train", "validation", "test")
-FIELDS = ("image", "label", "group", "region", "split", "images_along")
-TOP_FIELDS = ("volumes", "classes")
+
+class LabelShapeError(RequestError):
+    """A label that does not lie on its image.
+
+    Attributes
+    ----------
+    image, label : Image
+        As they were opened.
+    one_hot : bool
+        Whether the label has one plane per class, and otherwise the shape of the image.
+    """
+
+    def __init__(self, message: str, image: Image, label: Image, *, one_hot: bool) -> None:
+        super().__init__(message)
+        self.image = image
+        self.label = label
+        self.one_hot = one_hot
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +108,14 @@ def read_catalog(path: str, *, allow_overlap: bool = False) -> Catalog:
     RequestError, StorageError
         If the file is no catalog, or a volume cannot be used.
     """
-    content = _content(path)
-    volumes = content.get("volumes")
-    if not isinstance(volumes, list) or not volumes:
-        raise RequestError(f"catalog {path} has no volumes; expected 'volumes:' and a list")
+    content = read_content(path)
     folder = Path(path).absolute().parent
-    entries = tuple(_entry(folder, number, fields) for number, fields in enumerate(volumes, 1))
+    volumes = enumerate(content["volumes"], 1)
+    entries = tuple(open_entry(folder, number, fields) for number, fields in volumes)
     shared = next(overlapping(entries), None)
     if shared is not None and not allow_overlap:
         raise RequestError(_overlap_message(*(entries[number] for number in shared)))
-    return Catalog(entries, _names(content.get("classes")))
+    return Catalog(entries, class_names(content))
 
 
 def _overlap_message(first: Entry, second: Entry) -> str:
@@ -113,40 +126,24 @@ def _overlap_message(first: Entry, second: Entry) -> str:
     )
 
 
-def _content(path: str) -> dict[str, Any]:
-    import yaml
+def open_entry(folder: Path, number: int, fields: Any) -> Entry:
+    """One volume of a catalog, opened and checked.
 
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise RequestError(f"catalog {path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise RequestError(f"catalog {path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"catalog {path} has no volumes; expected 'volumes:' and a list")
-    unknown = sorted(map(str, content.keys() - set(TOP_FIELDS)))
-    if unknown:
-        raise RequestError(
-            f"catalog {path} has the field {unknown[0]!r}; expected {' and '.join(TOP_FIELDS)}"
-        )
-    return content
+    Parameters
+    ----------
+    folder : Path
+        Where the catalog is.
+    number : int
+        Of the volume, counted from 1.
+    fields : mapping
+        As the catalog has them.
 
-
-def _names(classes: Any) -> tuple[str, ...] | None:
-    """Class names that the catalog gives itself."""
-    if classes is None:
-        return None
-    names = tuple(map(str, classes)) if isinstance(classes, list) else ()
-    if len(names) < 2 or len(set(names)) < len(names) or "" in names:
-        raise RequestError(
-            f"the catalog has the classes {classes!r}; expected a list of at least two different "
-            "names, that of the background first"
-        )
-    return names
-
-
-def _entry(folder: Path, number: int, fields: Any) -> Entry:
-    _check_fields(number, fields)
+    Raises
+    ------
+    LabelShapeError, RequestError, StorageError
+        If it cannot be used.
+    """
+    check_fields(number, fields)
     name, label_name = str(fields["image"]), str(fields["label"])
     image = open_image(str(folder / name) if is_local(name) and "://" not in name else name)
     label = open_label(image.url, label_name)
@@ -167,25 +164,6 @@ def _place(folder: Path, image: Image) -> str:
     return os.path.relpath(image.url, folder) if is_local(image.url) else image.url
 
 
-def _check_fields(number: int, fields: Any) -> None:
-    if not isinstance(fields, dict) or not {"image", "label"} <= fields.keys() <= set(FIELDS):
-        given = sorted(map(str, fields)) if isinstance(fields, dict) else fields
-        raise RequestError(
-            f"volume {number} of the catalog has the fields {given!r}; "
-            f"expected image, label and perhaps {', '.join(FIELDS[2:])}"
-        )
-    split, along = fields.get("split"), fields.get("images_along")
-    if split is not None and split not in SPLITS:
-        raise RequestError(
-            f"volume {number} of the catalog has the split {split!r}; "
-            f"expected one of {', '.join(SPLITS)}"
-        )
-    if along not in (None, "z"):
-        raise RequestError(
-            f"volume {number} of the catalog has images_along: {along}; expected z, or nothing"
-        )
-
-
 def _check_shapes(number: int, image: Image, label: Image, name: str) -> None:
     """Refuse a label of another shape than the image's, or with one plane per class."""
     base, truth = image.volumes[0], label.volumes[0]
@@ -195,12 +173,14 @@ def _check_shapes(number: int, image: Image, label: Image, name: str) -> None:
     )
     if "c" in truth.axes and without == shape:
         message = one_hot_message(truth, truth.axes.index("c"))
-        raise RequestError(f"volume {number} of the catalog: label {name!r}: {message}")
+        text = f"volume {number} of the catalog: label {name!r}: {message}"
+        raise LabelShapeError(text, image, label, one_hot=True)
     if truth.shape != shape:
-        raise RequestError(
+        text = (
             f"volume {number} of the catalog: label {name!r} has the shape {truth.shape} and the "
             f"image {shape}; import the label of this image"
         )
+        raise LabelShapeError(text, image, label, one_hot=False)
 
 
 def channel_count(entry: Entry) -> int:

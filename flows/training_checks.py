@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flows.catalog import SPLITS, channel_count
+from flows.catalog import channel_count
+from flows.catalog_fields import SPLITS
 from flows.errors import RequestError
 from segmentation.training.isolate import IGNORED, class_table
 from storage.ome_labels import LabelClass

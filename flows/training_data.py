@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flows.audit_survey import volume_findings
 from flows.catalog import read_catalog
 from flows.catalog_items import catalog_classes, planes
 from flows.errors import RequestError
 from flows.slab_reader import slab_reader
 from flows.training_checks import check_entries, check_present, learned_classes, refuse_leaks
-from flows.training_findings import data_findings
 from flows.training_split import compare_images, split_document
+from segmentation.audit.thresholds import DataThresholds
 from segmentation.normalize import IntensityTransform
 from segmentation.training.inspection import count_labels
 from segmentation.training.isolate import MappedLabels
@@ -60,7 +61,7 @@ class TrainingData:
     split : dict
         Content of split.json.
     findings : list of dict
-        What is worth knowing before training: "code", "severity", "statement", "advice".
+        What is worth knowing before training, in the form of `Finding.to_dict`.
     """
 
     entries: tuple[Entry, ...]
@@ -101,7 +102,8 @@ def prepare_data(job: TrainJob) -> TrainingData:
     refuse_leaks(entries, leaks, allowed=job.allow_overlap)
     split = split_document(job, entries, classes, counts, likeness)
     check_present(job, classes, counts, split)
-    findings = data_findings(entries, classes, counts, split, leaks)
+    names = [c.name for c in classes]
+    found = volume_findings(entries, names, counts, split, likeness, DataThresholds(), table=table)
     return TrainingData(
         entries=entries,
         classes=classes,
@@ -111,7 +113,7 @@ def prepare_data(job: TrainJob) -> TrainingData:
         percentiles=job.intensity_percentiles,
         intensities=intensities,
         split=split,
-        findings=findings,
+        findings=[finding.to_dict() for finding in found],
     )
 
 

@@ -6,11 +6,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flows.catalog_items import overlapping
 from flows.slab_reader import slab_reader
-from segmentation.training.fingerprint import fingerprint, look_alikes, voxel_digest
+from segmentation.training.fingerprint import (
+    THRESHOLD,
+    Fingerprint,
+    fingerprint,
+    look_alikes,
+    voxel_digest,
+)
 from segmentation.training.split import Item, Parts, split_folds, split_items
 
 if TYPE_CHECKING:
@@ -27,30 +33,47 @@ FIXED = "fixed by the catalog"
 SEARCHED = "grouped, stratified"
 
 
+class Divisible(Protocol):
+    """A volume, plane or sample, as far as its place in a split matters."""
+
+    @property
+    def group(self) -> str:
+        """What must not be divided."""
+
+    @property
+    def split(self) -> str | None:
+        """Part that the catalog gives it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Likeness:
     """Which items hold the same image.
 
     Attributes
     ----------
-    digests : tuple of str
-        Of the voxels of every item's image.
+    prints : tuple of Fingerprint
+        Of every item's image.
     pairs : dict
         Largest correlation of the items of a pair that look alike; 1.0 for the same voxels.
     """
 
-    digests: tuple[str, ...]
+    prints: tuple[Fingerprint, ...]
     pairs: dict[tuple[int, int], float]
 
-    def across(self, entries: Sequence[Entry]) -> dict[tuple[int, int], float]:
-        """The pairs which the catalog puts into different parts."""
+    def across(self, entries: Sequence[Divisible]) -> dict[tuple[int, int], float]:
+        """The pairs which the catalog puts into different parts.
+
+        Sections of one group that merely resemble each other are none: there may be only one
+        specimen, which a finding of its own says.
+        """
         return {
             (a, b): correlation
             for (a, b), correlation in self.pairs.items()
             if entries[a].split and entries[b].split and entries[a].split != entries[b].split
+            if correlation == 1.0 or entries[a].group != entries[b].group
         }
 
-    def joined(self, entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
+    def joined(self, entries: Sequence[Divisible]) -> tuple[list[str], list[list[str]]]:
         """Groups of the items, those that look alike joined; and the pairs that were joined.
 
         Pairs that the catalog has put where they are stay as they are.
@@ -72,16 +95,24 @@ class Likeness:
         return [find(entry.group) for entry in entries], linked
 
 
-def compare_images(entries: Sequence[Entry]) -> Likeness:
-    """Read all images once and find those that are the same, or nearly so."""
+def compare_images(entries: Sequence[Entry], alike: float = THRESHOLD) -> Likeness:
+    """Read all images once and find those that are the same, or nearly so.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Items.
+    alike : float
+        Correlation of sections above which two of them are.
+    """
     opened = lru_cache(maxsize=1)(slab_reader)
     prints = [
         fingerprint(opened(entry.image.volumes[0]), entry.region, entry.channel_axis)
         for entry in entries
     ]
     shared = dict.fromkeys(overlapping(entries), 1.0)
-    pairs = dict(sorted((look_alikes(prints) | shared).items()))
-    return Likeness(tuple(item.digest for item in prints), pairs)
+    pairs = dict(sorted((look_alikes(prints, alike) | shared).items()))
+    return Likeness(tuple(prints), pairs)
 
 
 def split_document(
@@ -125,19 +156,21 @@ def split_document(
         "classes": [c.name for c in classes],
         "items": _items(entries, counts, likeness),
         "linked": linked,
-        "folds": [_fold(parts) for parts in _parts(job, items)],
+        "folds": [fold_document(parts) for parts in divide(job, items)],
     }
     text = json.dumps(document, sort_keys=True)
     return {**document, "digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _parts(job: TrainJob, items: Sequence[Item]) -> tuple[Parts, ...]:
+def divide(job: TrainJob, items: Sequence[Item]) -> tuple[Parts, ...]:
+    """Parts of every fold, or the three parts of the one training without folds."""
     if job.folds is not None:
         return split_folds(items, job.folds, job.seed)
     return (split_items(items, job.shares, job.seed),)
 
 
-def _fold(parts: Parts) -> dict[str, list[int]]:
+def fold_document(parts: Parts) -> dict[str, list[int]]:
+    """Parts as split.json has them."""
     return {
         "train": list(parts.train),
         "validation": list(parts.validation),
@@ -155,10 +188,10 @@ def _items(
             "label": entry.label_name,
             "region": {"start": list(entry.region.start), "stop": list(entry.region.stop)},
             "group": entry.group,
-            "image_digest": digest,
+            "image_digest": one.digest,
             "label_digest": voxel_digest(opened(entry.label.volumes[0]), entry.region),
             "counts": row[:-1],
             "ignored": row[-1],
         }
-        for entry, digest, row in zip(entries, likeness.digests, counts.tolist(), strict=True)
+        for entry, one, row in zip(entries, likeness.prints, counts.tolist(), strict=True)
     ]

@@ -13,6 +13,7 @@ from flows.report.document import Cell, Charts, Gallery, Note, Table, chart
 from flows.report.lines import Point, Series
 from flows.report.numbers import quantity
 from flows.report.png import Picture, to_webp
+from segmentation.metrics.codec import decode_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +96,7 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _picture(entry: Mapping[str, Any]) -> Gallery:
-    pixels = np.array(entry["pixels"], np.uint8)
+    pixels = decode_array(entry["pixels"])
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., np.newaxis], 3, axis=-1)
     times = max(1, -(-LEAST_SIDE // max(pixels.shape[:2])))

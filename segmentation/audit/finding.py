@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from segmentation.audit.codes import CODES
+from segmentation.metrics.codec import encode_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -100,8 +101,8 @@ class Picture:
     pixels: NDArray[np.uint8]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form, for JSON: rows of grey values or of colours."""
-        return {"kind": "picture", "title": self.title, "pixels": self.pixels.tolist()}
+        """Plain form, for JSON; see `segmentation.metrics.codec`."""
+        return {"kind": "picture", "title": self.title, "pixels": encode_array(self.pixels)}
 
 
 Evidence = Table | Curves | Picture

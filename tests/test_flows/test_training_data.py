@@ -7,7 +7,6 @@ import itertools
 import json
 import pickle
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +15,7 @@ import yaml
 from flows.jobs import TrainJob
 from flows.slab_reader import SlabReader, slab_reader
 from flows.training_data import prepare_data, volumes
-from flows.training_findings import data_findings
 from segmentation.training.isolate import IGNORED
-from storage.ome_labels import label_classes
 from storage.volume import open_image
 from tests.test_flows.images import CLASSES, make_image, make_label, voxels_like
 
@@ -233,42 +230,15 @@ def test_the_same_image_with_two_labels_is_told(shelf, tmp_path):
         make_label(make_image(tmp_path, voxels, name=f"fly{number}"), truth_of(2 * truth))
     data = prepared(tmp_path, [fly(n) for n in range(4)])
     (finding,) = [f for f in data.findings if f["code"] == "DATA-DUP-CONFLICT"]
-    assert "different labels in fly0.zarr and fly3.zarr." in finding["statement"]
-
-
-# Voxels of background, two classes and none for each of the items; split; codes to be found.
-SUPPORTED = {"train": [0, 1, 2, 3], "validation": [4, 5, 6, 7, 8], "test": [9, 10, 11, 12, 13]}
-FINDINGS = [
-    ([[50, 25, 25, 0]] * 14, SUPPORTED, []),
-    ([[50, 25, 25, 0]] * 9, SUPPORTED | {"test": []}, ["SPLIT-NO-TEST"]),
-    ([[50, 25, 25, 0]] * 14, SUPPORTED | {"test": [9, 10]}, ["SPLIT-CLASS-SUPPORT"]),
-    ([[50, 25, 25, 0]] * 4 + [[50, 25, 0, 0]] * 10, SUPPORTED, ["SPLIT-CLASS-SUPPORT"] * 2),
-    ([[980, 15, 5, 0]] * 14, SUPPORTED, ["DATA-IMBALANCE"]),
-    ([[10**6, 9900, 10000, 0]] * 14, SUPPORTED, ["DATA-IMBALANCE"]),
-    ([[0, 10**4, 99, 0]] * 14, SUPPORTED, ["DATA-IMBALANCE"]),
-    ([[0, 10**4, 102, 0]] * 14, SUPPORTED, []),
-    ([[9, 0, 0, 0], [9, 0, 0, 0], [9, 9, 9, 0]], {"train": [0]}, ["DATA-EMPTY-TARGET"]),
-    ([[9, 0, 0, 0], [9, 9, 9, 0]], {"train": [0]}, []),
-]
-
-
-@pytest.mark.parametrize(("counts", "parts", "expected"), FINDINGS)
-def test_findings_fire_and_are_silent(counts, parts, expected):
-    items = [
-        {"group": str(n), "image_digest": str(n), "label_digest": ""} for n in range(len(counts))
+    assert "different labels in fly0.zarr and fly3.zarr;" in finding["statement"]
+    first, second = (truth_of(2 * truth) for truth in (0, 1))
+    dice = [
+        2
+        * ((first == value) & (second == value)).sum()
+        / ((first == value).sum() + (second == value).sum())
+        for value in range(3)
     ]
-    split = {
-        "items": items,
-        "folds": [{"train": [], "validation": [], "test": []} | parts],
-        "linked": [],
-    }
-    entries = [SimpleNamespace(name=item["group"]) for item in items]
-    classes = label_classes({0: "background", 1: "a", 2: "b"})
-    found = data_findings(entries, classes, np.array(counts), split, {})
-    found = [f["code"] for f in found]
-    if "validation" not in parts:
-        found.remove("SPLIT-NO-TEST")
-    assert found == expected
+    assert finding["evidence"][0]["rows"] == [["fly0.zarr", "fly3.zarr", *map(pytest.approx, dice)]]
 
 
 def test_planes_of_thick_chunks_are_read_once(tmp_path, monkeypatch):

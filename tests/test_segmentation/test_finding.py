@@ -16,6 +16,7 @@ from segmentation.audit.finding import (
     listed,
 )
 from segmentation.audit.thresholds import Thresholds
+from segmentation.metrics.codec import decode_array
 
 
 def finding(code, severity="warning", **other):
@@ -58,7 +59,7 @@ def test_a_finding_in_plain_form_is_json():
     table, curves, picture = document["evidence"]
     assert table["rows"] == [["a", 0.5], ["b", None]]
     assert curves["lines"] == [["val", [[1, 0.25], [2, None]]]]
-    assert picture["pixels"] == [[0, 255]]
+    assert decode_array(picture["pixels"]).tolist() == [[0, 255]]
 
 
 @pytest.mark.parametrize("wrong", [{"code": "EVAL-POOLD"}, {"severity": "fatal"}])
