@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segmentation.audit.finding import Finding
 
 SCHEMA = 1
-RUN = "run.json"
+RUN, RESULT = "run.json", "result.json"
 STDIN = "-"
 CATALOGS = (".yaml", ".yml")
 # Options that say something of one kind of target alone.
@@ -111,7 +111,8 @@ def _folder_kind(target: str) -> str:
             raise RequestError(f"{target} does not exist; give a catalog, bundle, run or log")
         if (Path(url) / CARD_FILE).is_file():
             return "bundle"
-    if Blobs(url).exists(RUN):
+    blobs = Blobs(url)
+    if blobs.exists(RUN) or blobs.exists(RESULT):
         if is_local(target) and Path(url).name == TRAINING:
             raise RequestError(f"{target} are the records of a training; audit {Path(url).parent}")
         return "run"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flows.report.contents import result_definitions
-from flows.voxel_result import voxel_result
+from flows.voxel_result import found_in, voxel_result
 from segmentation.metrics.boundary import boundary_iou
 from segmentation.metrics.comparison import check_comparable, compare_groups
 from segmentation.metrics.component_counts import component_counts
@@ -34,7 +34,7 @@ def evaluation_result(evaluation: Evaluation, statistics: Statistics) -> dict[st
     result |= voxel_result(statistics, cases, names)
     result |= {"axes": base.axes, "voxel_size": list(base.voxel_size), "unit": base.unit}
     result |= {"image_axes": base.axes[-evaluation.measures.image_axes :]}
-    result |= {"ignore_label": evaluation.job.ignore_label, "findings": []}
+    result["ignore_label"] = evaluation.job.ignore_label
     if statistics.surfaces:
         result["surface"] = _surface(evaluation, statistics)
     objects = statistics.merged_objects() if evaluation.measures.objects else []
@@ -42,6 +42,7 @@ def evaluation_result(evaluation: Evaluation, statistics: Statistics) -> dict[st
         result |= _objects(evaluation, objects[0])
     if evaluation.job.against is not None:
         result["comparison"] = _comparison(evaluation, statistics, objects)
+    result["findings"] = found_in(result)
     return result | {"definitions": result_definitions(result)}
 
 

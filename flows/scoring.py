@@ -17,7 +17,7 @@ from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
 from flows.shard_stage import Execution, complete, shard_counts
-from flows.voxel_result import voxel_result
+from flows.voxel_result import found_in, voxel_result
 from flows.work import Truth
 from segmentation.evaluation import Measures
 from storage.label_values import label_values
@@ -182,6 +182,7 @@ def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[
     ]
     sizes = [s for s, axis in zip(base.voxel_size, base.axes, strict=True) if axis != "c"]
     result |= {"axes": run.prepared.layout.axes, "voxel_size": sizes, "unit": base.unit}
-    result |= {"ignore_label": run.job.ignore_label, "truth": truth_key(run), "findings": []}
+    result |= {"ignore_label": run.job.ignore_label, "truth": truth_key(run)}
     result["shards"] = shard_counts(len(run.plan), len(run.plan))
+    result["findings"] = found_in(result)
     return result | {"definitions": result_definitions(result)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from segmentation.audit.evaluation import evaluation_findings
+from segmentation.audit.thresholds import EvaluationThresholds
 from segmentation.metrics.probability import ProbabilityHistogram
 from segmentation.metrics.probability_scores import probability_scores
 from segmentation.metrics.summary import summarise
@@ -34,3 +36,14 @@ def voxel_result(
         histogram = ProbabilityHistogram(statistics.sums["probability"])
         result["probability"] = probability_scores(histogram, names)
     return result
+
+
+def found_in(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the audit finds in a result, with its usual thresholds, in the form of result.json.
+
+    Parameters
+    ----------
+    result : dict
+        Complete but for its findings; the same result gives the same findings.
+    """
+    return [finding.to_dict() for finding in evaluation_findings(result, EvaluationThresholds())]

@@ -65,8 +65,14 @@ def trust(result: Mapping[str, Any]) -> str:
 
 
 def warnings(result: Mapping[str, Any]) -> list[str]:
-    """List what a reader must know before believing the numbers, most important first."""
-    found = [unfinished(result), _pooled_gap(result), _out_of_range(result)]
+    """List what a reader must know before believing the numbers, most important first.
+
+    What a finding of the result says already is left out.
+    """
+    said = {finding["code"] for finding in result.get("findings") or ()}
+    found = [unfinished(result)]
+    found += [_pooled_gap(result)] if "EVAL-POOLED" not in said else []
+    found += [_out_of_range(result)] if "METRIC-LABELS-DROPPED" not in said else []
     return [sentence for sentence in found if sentence]
 
 

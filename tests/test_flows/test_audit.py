@@ -47,6 +47,7 @@ def test_kinds(tmp_path):
         str(tmp_path / "log.csv"): "log",
         made(tmp_path / "bundle", "card.json", "run.json"): "bundle",
         made(tmp_path / "cells-12345678", "run.json"): "run",
+        made(tmp_path / "classified", "result.json"): "run",
     }
     assert {target: target_kind(AuditJob(target=target)) for target in expected} == expected
     assert target_kind(AuditJob(metric="m:f")) == "metric"

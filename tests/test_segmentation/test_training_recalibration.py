@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmentation.networks.ensemble import average_networks
 from segmentation.training.recalibration import Moments, recalibrated
 from tests.test_segmentation.networks import keras, layers
 from tests.test_segmentation.trainings import prepared, small_unet
@@ -50,9 +51,38 @@ def test_the_network_itself_stays_as_it_is():
         np.testing.assert_array_equal(old, new.numpy())
 
 
+def norms(model):
+    return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+
+
+def test_one_pass_is_exact_for_the_first_layer_alone():
+    """Behind it every layer sees what the old statistics of those before made of the images."""
+    training = prepared()
+    images = [training.feed.batch(step)[0] for step in range(2)]
+    exact, fast = (recalibrated(training.model, images, fast=fast) for fast in (False, True))
+    first, *behind = zip(norms(exact), norms(fast), strict=True)
+    np.testing.assert_array_equal(*(layer.moving_variance.numpy() for layer in first))
+    assert all((a.moving_mean.numpy() != b.moving_mean.numpy()).any() for a, b in behind)
+    second = norms(training.model)[1]
+    seen = keras.Model(training.model.inputs[0], second.input)
+    features = np.concatenate([np.asarray(seen(batch, training=False)) for batch in images])
+    by_hand = features.reshape(-1, features.shape[-1]).astype(np.float64)
+    got = norms(fast)[1]
+    np.testing.assert_allclose(got.moving_mean.numpy(), by_hand.mean(0), atol=1e-6)
+    np.testing.assert_allclose(got.moving_variance.numpy(), by_hand.var(0), rtol=1e-4)
+
+
+def test_every_network_of_an_ensemble_is_recalibrated():
+    members = [small_unet(seed=seed) for seed in range(2)]
+    image = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    alone = [np.asarray(recalibrated(m, [image])(image, training=False)) for m in members]
+    together = recalibrated(average_networks(members), [image])(image, training=False)
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-6)
+
+
 def test_what_cannot_be_recalibrated_is_refused():
     inner = keras.Sequential([keras.Input((8, 8, 1)), layers.BatchNormalization(name="deep")])
-    nested = keras.Sequential([keras.Input((8, 8, 1)), inner])
+    nested = keras.Sequential([keras.Input((8, 8, 1)), layers.ReLU(), inner])
     with pytest.raises(ValueError, match="'deep' cannot be recalibrated: it lies in a nested"):
         recalibrated(nested, [np.ones((1, 8, 8, 1), np.float32)])
     with pytest.raises(ValueError, match="no image was given"):
