@@ -9,20 +9,45 @@ from flows.training_run import RECALIBRATED
 from segmentation.bundle import save_bundle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from flows.train_network import Network
     from flows.train_session import Session
     from segmentation.bundle import Card
     from segmentation.training.feed import Feed
 
+Crops = tuple[Any, Any]
 # How much better validation must get for a bundle of its own.
 HELPS = 0.005
 CALIBRATION_STEPS = 8
 
 
-def recalibrate(
-    session: Session, home: Path, card: Card, document: dict[str, Any]
-) -> dict[str, Any] | None:
+def calibration_crops(feed: Feed) -> list[Crops]:
+    """Images and labels of some steps as they lie, any place alike."""
+    from segmentation.training.augment import augmentation
+
+    sampler = replace(feed.sampler, class_share=0.0)
+    plain = replace(feed, sampler=sampler, augmentation=augmentation("none"))
+    return [plain.batch(step) for step in range(CALIBRATION_STEPS)]
+
+
+def exact_network(network: Network, crops: Sequence[Crops]) -> Any:
+    """The network with the BatchNorm statistics of the crops.
+
+    None without BatchNorm, or where part of the network was to stay as it was.
+    """
+    from segmentation.networks.variants import has_batch_norm
+    from segmentation.training.recalibration import recalibrated
+
+    if not has_batch_norm(network.model) or network.frozen:
+        return None
+    return recalibrated(network.model, [images for images, _ in crops])
+
+
+def keep_if_better(
+    session: Session, home: Path, card: Card, document: dict[str, Any], exact: Any
+) -> dict[str, Any]:
     """Score validation with exact BatchNorm statistics; a bundle of its own where it is better.
 
     Parameters
@@ -35,38 +60,23 @@ def recalibrate(
         Of that bundle.
     document : dict
         What is known of the network: "digest" and "validation" are read.
+    exact : keras.Model
+        The network with other statistics.
 
     Returns
     -------
-    dict or None
-        "helped", macro-foreground Dice "before" and "after", "bundle"; None without BatchNorm, or
-        where part of the network was to stay as it was.
+    dict
+        "helped", macro-foreground Dice "before" and "after", "bundle".
     """
-    from segmentation.networks.variants import has_batch_norm
-    from segmentation.training.recalibration import recalibrated
-
-    network = session.network
-    if not has_batch_norm(network.model) or network.frozen:
-        return None
     before = document["validation"]["macro_foreground_dice"]
-    model = recalibrated(network.model, _calibration(session.training.feed))
-    after = _macro_dice(session, model)
+    after = _macro_dice(session, exact)
     helped = None not in (before, after) and after - before > HELPS
     if helped:
         note = {"recalibrated_from": document["digest"], "before": before, "after": after}
         provenance = {**card.training, "recalibration": note}
-        save_bundle(home / RECALIBRATED, model, replace(card, training=provenance))
+        save_bundle(home / RECALIBRATED, exact, replace(card, training=provenance))
     name = RECALIBRATED if helped else None
     return {"helped": helped, "before": before, "after": after, "bundle": name}
-
-
-def _calibration(feed: Feed) -> list[Any]:
-    """Crops as they lie, any place alike."""
-    from segmentation.training.augment import augmentation
-
-    sampler = replace(feed.sampler, class_share=0.0)
-    plain = replace(feed, sampler=sampler, augmentation=augmentation("none"))
-    return [plain.batch(step)[0] for step in range(CALIBRATION_STEPS)]
 
 
 def _macro_dice(session: Session, model: Any) -> Any:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segmentation.audit.evaluation import evaluation_findings
+from segmentation.audit.finding import documents_in_order
+from segmentation.audit.thresholds import EvaluationThresholds
 from segmentation.metrics.intervals import mean_and_error
 from segmentation.metrics.summary import VolumeCounts, summarise
 
@@ -84,6 +87,7 @@ def folds_document(
         for row in fold[ITEMS]
     ]
     per_fold = [fold["test"]["macro_foreground_dice"] for fold in folds]
+    out_of_fold = summarise(counts, class_names(data))
     return {
         "schema": SCHEMA,
         "classes": class_rows(data),
@@ -92,10 +96,41 @@ def folds_document(
         "settings": folds[0]["settings"],
         "split": data.split,
         "folds": list(folds),
-        "out_of_fold": summarise(counts, class_names(data)),
+        "out_of_fold": out_of_fold,
         "spread": _spread(per_fold),
-        "findings": data.findings,
+        "findings": findings_of_folds(data.findings, folds, out_of_fold),
     }
+
+
+def findings_of_folds(
+    shared: Sequence[dict[str, Any]],
+    folds: Sequence[dict[str, Any]],
+    out_of_fold: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """What was found in the data, in the scores of all folds, and in single networks.
+
+    Parameters
+    ----------
+    shared : sequence of dict
+        Findings on the data, which every fold has too.
+    folds : sequence of dict
+        Document of every fold; scores of single folds say less than those of all.
+    out_of_fold : dict
+        Scores of all items.
+    """
+    told = {finding["code"] for finding in shared}
+    scored = evaluation_findings(out_of_fold, EvaluationThresholds())
+    found = [*shared, *(one.to_dict() for one in scored if one.code not in told)]
+    by_code: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for number, fold in enumerate(folds):
+        for finding in fold["findings"]:
+            if finding["code"] not in told and not finding["code"].startswith("EVAL-"):
+                by_code.setdefault(finding["code"], []).append((number, finding))
+    for several in by_code.values():
+        number, first = several[0]
+        where = f"Fold {number}" + (f" ({len(several)} folds are alike)" * (len(several) > 1))
+        found.append({**first, "statement": f"{where}: {first['statement']}"})
+    return [dict(one) for one in documents_in_order(found)]
 
 
 def _spread(scores: Sequence[float | None]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flows.train_audit import training_audit
 from flows.train_network import (
     Network,
     intensity_rule,
@@ -13,7 +14,7 @@ from flows.train_network import (
     mean_voxel_size,
     train_settings,
 )
-from flows.train_recalibration import recalibrate
+from flows.train_recalibration import calibration_crops, exact_network, keep_if_better
 from flows.train_record import SAMPLES_FILE, SLICES_FILE, Recorder, save_arrays
 from flows.train_result import (
     ITEMS,
@@ -106,7 +107,7 @@ class Session:
         recorder.epochs = list(result.epochs)
         recorder.write_curves()
         document = self._document(result)
-        self._save(document)
+        self._save(document, result)
         # As it will be read again.
         text = json.dumps(document, indent=1)
         write_whole(records / RESULT, text)
@@ -161,7 +162,7 @@ class Session:
             "test": scores_of(self.test, tested, names),
             ITEMS: item_rows(self.test, tested),
             "seconds": {"train": result.epochs[-1].seconds},
-            "findings": self.run.data.findings,
+            "recalibration": None,
         }
         return document | {"tuned_on": tuned_on(document)}
 
@@ -189,8 +190,8 @@ class Session:
             "crop_share": crop_shares(feed, len(data.classes), data.ignore_label),
         }
 
-    def _save(self, document: dict[str, Any]) -> None:
-        """The bundle, and one with other BatchNorm statistics where these help."""
+    def _save(self, document: dict[str, Any], result: TrainingResult) -> None:
+        """The bundle, one with other BatchNorm statistics where these help, and what was found."""
         home = self.run.home(self.fold)
         card = self._card(document)
         save_bundle(home, self.network.model, card)
@@ -200,7 +201,11 @@ class Session:
             "stride": list(card.stride),
             "exact": card.exact,
         }
-        document["recalibration"] = recalibrate(self, home, card, document)
+        crops = calibration_crops(self.training.feed)
+        exact = exact_network(self.network, crops)
+        if exact is not None:
+            document["recalibration"] = keep_if_better(self, home, card, document, exact)
+        document["findings"] = training_audit(self, result, document, crops, exact)
 
     def _card(self, document: dict[str, Any]) -> Card:
         from segmentation.packing import make_card

@@ -26,6 +26,7 @@ def table(jobs: Any) -> Iterator[Verb]:
     yield "segment", jobs.SegmentJob, _segment, _show_scores
     yield "evaluate", jobs.EvaluateJob, _evaluate, _show_scores
     yield "audit", jobs.AuditJob, _audit, _show_audit
+    yield "classify", jobs.ClassifyJob, _classify, _show_classification
     yield "verify", jobs.VerifyJob, _verify, _show_verified
     yield "report", jobs.ReportJob, _report, _show_scores
 
@@ -150,6 +151,22 @@ def _audit(job: Any) -> dict[str, Any]:
     return run_audit(job)
 
 
+def _classify(job: Any) -> dict[str, Any]:
+    from flows.classification import prepare_classification
+    from flows.classify_run import checked, finished
+
+    # What is wrong, and what was done before, is known before any server starts.
+    prepared = prepare_classification(job, "")
+    known = finished(prepared)
+    if known is not None:
+        return checked(prepared, known | {"already_done": True})
+    from flows.classify import classify_images
+    from flows.prefect_server import prefect_server
+
+    with prefect_server():
+        return classify_images(job)
+
+
 def _report(job: Any) -> dict[str, Any]:
     from flows.rewrite import rewrite_report
 
@@ -174,6 +191,7 @@ def _show_scores(result: dict[str, Any]) -> str:
         text = ""
     else:
         text = plain_text(result)
+    text += _found(result)
     places = ("mask", "run", "report", "evaluation")
     lines = [f"{name}: {result[name]}" for name in places if name in result]
     if "mask" in result and not result["published"]:
@@ -183,6 +201,22 @@ def _show_scores(result: dict[str, Any]) -> str:
             "this was done before; nothing had to be computed (--force makes a new version)"
         )
     return text + "".join(f"{line}\n" for line in lines)
+
+
+def _show_classification(result: dict[str, Any]) -> str:
+    from flows.report.classification_text import plain_text
+
+    places = "".join(f"{name}: {result[name]}\n" for name in ("predictions", "report"))
+    again = "this was done before; nothing had to be computed\n"
+    return plain_text(result) + places + again * bool(result.get("already_done"))
+
+
+def _found(result: dict[str, Any]) -> str:
+    """What the audit found in the scores, where it says more than a note."""
+    from flows.report.findings_text import findings_text
+
+    grave = [one for one in result.get("findings") or () if one["severity"] != "info"]
+    return findings_text(grave) if grave else ""
 
 
 def _show_image(result: dict[str, Any]) -> str:
@@ -201,11 +235,9 @@ def _show_bundle(result: dict[str, Any]) -> str:
 
 def _show_training(result: dict[str, Any]) -> str:
     found = dict(result.get("overfit_one", result))
-    warnings = "".join(
-        f"{finding['severity']}: {finding['code']}: {finding['statement']}\n"
-        for finding in found.pop("findings", [])
-    )
-    return warnings + _show_bundle(found)
+    text = _found(found)
+    found.pop("findings", None)
+    return text + _show_bundle(found)
 
 
 def _show_audit(result: dict[str, Any]) -> str:

@@ -136,6 +136,7 @@ def fold(group, hits, misses):
         "settings": {"steps": 5},
         "test": {"macro_foreground_dice": dice},
         "test_items": [{"name": group, "group": group, "counts": counts}],
+        "findings": [],
     }
 
 
@@ -151,6 +152,22 @@ def test_folds_add_up_to_every_group_once():
     assert document["spread"]["sd"] == pytest.approx(np.std(scores, ddof=1))
     found = headline(document)
     assert (found["scored_on"], set(found["dice"])) == ("out-of-fold", {"cell", "membrane"})
+
+
+def test_what_single_folds_found_is_said_once_and_where():
+    def found(code, severity="warning"):
+        return {"code": code, "severity": severity, "statement": code.lower()}
+
+    shared, folds = [found("SPLIT-LINKED", "info")], [fold(g, 10, 1) for g in "abc"]
+    folds[1]["findings"] = [*shared, found("MODEL-BN-GAP", "error"), found("EVAL-SMALL-N")]
+    folds[2]["findings"] = [*shared, found("MODEL-BN-GAP", "error")]
+    document = folds_document(Data(findings=shared), folds, "bundle", "0123")
+    first = document["findings"][0]
+    assert first["code"] == "MODEL-BN-GAP"
+    assert first["statement"] == "Fold 1 (2 folds are alike): model-bn-gap"
+    assert document["findings"].count(shared[0]) == 1
+    codes = [one["code"] for one in document["findings"]]
+    assert len(codes) == len(set(codes))
 
 
 def test_the_headline_is_of_the_part_least_looked_at():
