@@ -35,20 +35,22 @@ def run_demo(job: DemoJob) -> dict[str, Any]:
     image = str(folder / "stack.zarr")
     with prefect_server():
         result = _segment(folder, image)
-    _tell("4/4 comparing stored bytes with the records, scoring the unseen sections")
+    _tell("4/5 comparing stored bytes with the records, scoring the unseen sections")
     _verify(image)
     unseen = _unseen(image)
+    _tell("5/5 auditing the run")
+    audit = _audit(folder, result["run"])
     places = {key: result[key] for key in ("mask", "run", "report", "published")}
-    return unseen | places | {"evaluation": unseen["report"]}
+    return unseen | places | {"evaluation": unseen["report"]} | audit
 
 
 def _segment(folder: Path, image: str) -> dict[str, Any]:
     """Stack, network and mask; what the run says of itself."""
-    _tell("1/4 making a noisy four-class stack, 24 × 512 × 512 voxels")
+    _tell("1/5 making a noisy four-class stack, 24 × 512 × 512 voxels")
     _make_stack(image)
-    _tell(f"2/4 training a small U-Net on sections 0 to {TRAINED - 1}")
+    _tell(f"2/5 training a small U-Net on sections 0 to {TRAINED - 1}")
     _train(folder)
-    _tell("3/4 segmenting the stack through Prefect and Ray")
+    _tell("3/5 segmenting the stack through Prefect and Ray")
     from flows.segment import segment_volume
 
     result: dict[str, Any] = segment_volume(
@@ -135,6 +137,15 @@ def _unseen(image: str) -> dict[str, Any]:
             executor="serial",
         )
     )
+
+
+def _audit(folder: Path, run: str) -> dict[str, Any]:
+    """What the audit finds in the run, and its page."""
+    from flows.audit import run_audit
+    from flows.jobs import AuditJob
+
+    found = run_audit(AuditJob(target=run, report=str(folder / "audit.html")))
+    return {"findings": found["findings"], "audit": found["report"]}
 
 
 def _tell(text: str) -> None:

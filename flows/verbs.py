@@ -192,7 +192,7 @@ def _show_scores(result: dict[str, Any]) -> str:
     else:
         text = plain_text(result)
     text += _found(result)
-    places = ("mask", "run", "report", "evaluation")
+    places = ("mask", "run", "report", "evaluation", "audit")
     lines = [f"{name}: {result[name]}" for name in places if name in result]
     if "mask" in result and not result["published"]:
         lines.append("a run over a region is not published: elsewhere it would read as background")

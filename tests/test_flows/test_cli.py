@@ -81,7 +81,7 @@ def test_the_verbs_of_the_contract_are_there():
     listed = maskmill("--help").out
     assert [
         *("demo", "import", "import-labels", "export", "info", "pack", "train", "plan"),
-        *("segment", "evaluate", "verify", "report"),
+        *("segment", "evaluate", "audit", "classify", "verify", "report"),
     ] == VERBS
     assert all(f"  {verb} " in listed for verb in VERBS)
     assert maskmill().out == listed
