@@ -1,9 +1,11 @@
-"""The README's screenshots: the top of two evaluation reports, as a browser shows them.
+"""The README's screenshots: the top of reports, as a browser shows them.
 
 Run ``python -m benchmarks.screenshots docs/images``; it writes ``report-nuclei.png`` (an Otsu
-threshold on the DSB2018 images of the data folder) and ``report-stack.png`` (a synthetic
-four-class stack with a disturbed truth for a mask; with ``--demo demo-output`` the unseen
-sections of the demo). It needs Chromium and scikit-image.
+threshold on the DSB2018 images of the data folder), ``report-stack.png`` (a synthetic four-class
+stack with a disturbed truth for a mask; with ``--demo demo-output`` the unseen sections of the
+demo), and ``audit-log.png`` (the audit of a pasted log, that of the source case 004 beside the
+project). ``--pages PAGE.html ...`` takes pictures of other pages instead. It needs Chromium and
+scikit-image.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,15 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from flows.audit import run_audit
 from flows.evaluation_run import run_evaluation
-from flows.jobs import EvaluateJob
+from flows.jobs import AuditJob, EvaluateJob
 from segmentation.synthetic import CLASSES, synthetic_stack
 from storage.convert import import_image, import_labels
 from tests.test_flows.browser import CHROMIUM, screenshot
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+LOG = next((Path(__file__).parents[2] / "shared" / "seeds").glob("004_*.txt"), Path("004.txt"))
 NUCLEI = DATA / "dsb2018_nuclei" / "nuclei.npz"
 STACK_SHAPE = (16, 512, 512)
 STACK_VOXEL = (0.05, 0.01, 0.01)  # micrometers
@@ -37,25 +42,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the pictures go, such as docs/images")
     parser.add_argument("--demo", type=Path, help="folder that `maskmill demo` made")
+    parser.add_argument("--pages", type=Path, nargs="+", help="pages to take instead")
     options = parser.parse_args()
-    _check(options.folder, options.demo)
+    _check(options.folder, options.demo, options.pages)
     with tempfile.TemporaryDirectory() as scratch:
-        nuclei = nuclei_report(Path(scratch))
-        stack = demo_report(options.demo) if options.demo else stack_report(Path(scratch))
-        for name, report in (("report-nuclei", nuclei), ("report-stack", stack)):
+        pages = {page.stem: page for page in options.pages or ()}
+        for name, report in (pages or _own(Path(scratch), options.demo)).items():
             target = options.folder / f"{name}.png"
             picture(report, target, Path(scratch))
             sys.stdout.write(f"{target}: {target.stat().st_size // 1000} kB\n")
 
 
-def _check(folder: Path, demo: Path | None) -> None:
+def _own(scratch: Path, demo: Path | None) -> dict[str, Path]:
+    """The pages that are always taken."""
+    return {
+        "report-nuclei": nuclei_report(scratch),
+        "report-stack": demo_report(demo) if demo else stack_report(scratch),
+        "audit-log": log_audit(scratch),
+    }
+
+
+def log_audit(scratch: Path) -> Path:
+    """The audit of a forum post, pasted whole."""
+    with chdir(scratch):
+        Path("log.txt").write_text(LOG.read_text(encoding="utf-8"), encoding="utf-8")
+        run_audit(AuditJob(target="log.txt", report="audit-log.html"))
+    return scratch / "audit-log.html"
+
+
+def _check(folder: Path, demo: Path | None, pages: list[Path] | None) -> None:
     """Leave with one message if something is missing."""
     if CHROMIUM is None:
         raise SystemExit("no chromium or chromium-browser on the PATH; install Chromium")
     if not folder.is_dir():
         raise SystemExit(f"{folder} is no folder; give the one where the pictures go")
-    if not NUCLEI.is_file():
-        raise SystemExit(f"{NUCLEI} is not there; put the data folder beside the project")
+    for file in pages or (NUCLEI, LOG):
+        if not file.is_file():
+            raise SystemExit(f"{file} is not there; put shared/ beside the project")
     if demo is not None and not _demo_reports(demo):
         raise SystemExit(f"{demo} holds no evaluation; make it with `maskmill demo --out {demo}`")
 

@@ -38,6 +38,7 @@ HOMES = {
     "keras": (
         "segmentation/networks/",
         "segmentation/training/",
+        "segmentation/audit/model_",
         *(
             f"segmentation/{name}.py"
             for name in ("bundle", "linear_clone", "packing", "predictor", "receptive_field")

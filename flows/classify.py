@@ -1,0 +1,47 @@
+"""The flow that classifies images: one Prefect task for each stage, never for an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.artifacts import artifact_progress
+from flows.classify_run import run_classification
+from flows.jobs import ClassifyJob
+from flows.report.classification_text import class_rows, headline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@flow(name="classify-images", validate_parameters=True)
+def classify_images(job: ClassifyJob) -> dict[str, Any]:
+    """One prediction for every image, as `flows.classify_run` gives them.
+
+    Raises
+    ------
+    IncompleteRunError
+        If images are left to do, and then the same job goes on from there; or if some could not
+        be read.
+    """
+    result = run_classification(job, wrap=_as_task, progress=artifact_progress)
+    _leave_artifacts(result)
+    return result
+
+
+def _as_task(name: str, stage: Callable[..., Any]) -> Callable[..., Any]:
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage)
+
+
+def _leave_artifacts(result: dict[str, Any]) -> None:
+    """Leave classes, scores and the link to the report with Prefect."""
+    key = f"maskmill-{result['digest'][:8]}"
+    heads, rows = class_rows(result)
+    table = [dict(zip(heads, row, strict=True)) for row in rows]
+    create_table_artifact(table, key=f"{key}-classes", description=headline(result))
+    report = result["report"]
+    link = report if "://" in report else f"file://{report}"
+    create_link_artifact(link, link_text="report", key=f"{key}-report")

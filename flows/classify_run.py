@@ -1,0 +1,164 @@
+"""A whole classification, stage by stage, with or without Prefect around the stages."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flows.classification import SCHEMA, Classification, prepare_classification, worker_count
+from flows.classification_report import write_classification_report
+from flows.classify_stages import RESULT, RUN, collect, is_ours, predict
+from flows.classify_table import FILES
+from flows.errors import IncompleteRunError
+from flows.executors import Executor, SerialExecutor, WorkerStartError, stop_on_signals
+from flows.pool import cpus_per_worker
+from flows.progress import Progress
+from flows.run import versions
+from flows.run_report import REPORT
+from flows.shard_stage import Execution, resumable
+from storage.errors import StorageError
+from storage.stores import join_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flows.jobs import ClassifyJob
+    from flows.progress import ProgressMaker
+
+    Wrap = Callable[[str, Callable[..., Any]], Callable[..., Any]]
+
+NAMED = 3
+
+
+def run_classification(
+    job: ClassifyJob,
+    *,
+    wrap: Wrap = lambda _name, stage: stage,
+    progress: ProgressMaker = Progress,
+) -> dict[str, Any]:
+    """Classify, write table, result and report.
+
+    Parameters
+    ----------
+    job : ClassifyJob
+        What is classified with what.
+    wrap : callable
+        Gets the name of a stage and its function; the function it gives back is called.
+    progress : callable
+        Shows how far a stage is.
+
+    Returns
+    -------
+    dict
+        result.json, with the places of the results.
+
+    Raises
+    ------
+    RequestError, StorageError, ValueError
+        Before anything is written, if images, truth and bundle do not fit each other.
+    IncompleteRunError
+        If batches are left to do, and then the same job goes on from there; or, when everything
+        else is done and written, if images could not be read.
+    """
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    seconds: dict[str, float] = {}
+
+    def stage(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.perf_counter()
+        value = wrap(name, function)(*arguments)
+        seconds[name] = round(time.perf_counter() - started, 3)
+        return value
+
+    run: Classification = stage("plan", prepare_classification, job, f"{now}-{uuid4().hex[:8]}")
+    known = finished(run)
+    if known is not None:
+        return checked(run, known | {"already_done": True})
+    executor = make_executor(job)
+    try:
+        with (
+            stop_on_signals() as stop,
+            resumable(run.url, OSError, StorageError, WorkerStartError),
+        ):
+            stage("predict", predict, run, Execution(executor, stop, progress))
+            result: dict[str, Any] = stage("score", collect, run)
+            stage("report", write_classification_report, run, result)
+            _write_run(run, seconds)
+    finally:
+        executor.close()
+    return checked(run, result)
+
+
+def make_executor(job: ClassifyJob) -> Executor:
+    """The executor a job asks for."""
+    if job.executor == "serial":
+        return SerialExecutor()
+    from flows.ray_executor import RayExecutor
+
+    workers = worker_count(job)
+    return RayExecutor(
+        workers=workers,
+        cpus_per_worker=cpus_per_worker(workers),
+        gpus_per_worker=job.gpus_per_worker,
+        address=job.address,
+    )
+
+
+def finished(run: Classification) -> dict[str, Any] | None:
+    """The result of this very job, if all that it writes is there."""
+    written = (RESULT, REPORT, FILES[run.job.format])
+    if not is_ours(run) or not all(map(run.blobs.exists, written)):
+        return None
+    known: dict[str, Any] = json.loads(run.blobs.read(RESULT))
+    return known
+
+
+def checked(run: Classification, result: dict[str, Any]) -> dict[str, Any]:
+    """The result with its places.
+
+    Raises
+    ------
+    IncompleteRunError
+        If images could not be read.
+    """
+    result = result | {
+        "run": run.url,
+        "predictions": join_url(run.url, FILES[run.job.format]),
+        "report": join_url(run.url, REPORT),
+    }
+    bad = result["unreadable"]
+    if bad:
+        shown = "; ".join(one["reason"] for one in bad[:NAMED])
+        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise IncompleteRunError(
+            f"{len(bad)} of {len(run.images.names)} images could not be read: {shown}{more}. The "
+            f"others are done: see {result['predictions']}. Replace these images and run the same "
+            "command again",
+            result,
+        )
+    return result
+
+
+def _write_run(run: Classification, seconds: dict[str, float]) -> None:
+    """Say what was done; this comes last, so that a folder with it is whole."""
+    timings = {
+        "schema": SCHEMA,
+        "attempt": run.attempt,
+        "executor": run.job.executor,
+        "workers": worker_count(run.job),
+        "seconds": seconds,
+        "samples": len(run.images.names),
+    }
+    run.blobs.write("timings.json", json.dumps(timings, indent=2).encode())
+    document = {
+        "schema": SCHEMA,
+        "kind": "classify",
+        "digest": run.digest,
+        "identity": run.identity,
+        "job": run.job.model_dump(mode="json"),
+        "truth": run.truth,
+        "versions": versions(),
+    }
+    run.blobs.write(RUN, json.dumps(document, indent=2).encode())
