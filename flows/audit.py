@@ -35,7 +35,8 @@ def run_audit(job: AuditJob) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``target``, its ``kind``, ``findings``, how many of each severity, the ``thresholds`` that
+        ``target``, its ``kind``, ``findings`` (of a metric also what it is, ``described`` and in
+        its ``answers``), how many of each severity, the ``thresholds`` that
         were used, the path of the ``report``, and the exit code: 4 if one is an error.
 
     Raises
@@ -46,11 +47,13 @@ def run_audit(job: AuditJob) -> dict[str, Any]:
     thresholds = Thresholds.changed(parse_thresholds(job.thresholds or ()))
     kind = target_kind(job)
     _check_options(job, kind)
-    findings = [finding.to_dict() for finding in in_order(_auditor(kind)(job, thresholds))]
+    found, more = _audited(kind, job, thresholds)
+    findings = [finding.to_dict() for finding in in_order(found)]
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "target": job.metric or job.target,
         "kind": kind,
+        **more,
         "findings": findings,
         **_counted(findings),
         "thresholds": thresholds.to_dict(),
@@ -136,11 +139,20 @@ def _check_options(job: AuditJob, kind: str) -> None:
         )
 
 
+def _audited(
+    kind: str, job: AuditJob, thresholds: Thresholds
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Findings, and of a metric what it is."""
+    if kind != "metric":
+        return _auditor(kind)(job, thresholds), {}
+    from flows.audit_metric import audit_metric
+
+    return audit_metric(job, thresholds)
+
+
 def _auditor(kind: str) -> Callable[[AuditJob, Thresholds], list[Finding]]:
     """Each is imported when it is needed: some load a device runtime."""
-    if kind == "metric":
-        from flows.audit_metric import metric_findings as auditor
-    elif kind == "bundle":
+    if kind == "bundle":
         from flows.audit_bundle import bundle_findings as auditor
     elif kind == "run":
         from flows.audit_run import run_findings as auditor

@@ -99,10 +99,12 @@ def _pack(job: Any) -> dict[str, Any]:
 
 
 def _train(job: Any) -> dict[str, Any]:
+    from flows.classifier_run import plan_classifier, trains_classifier
     from flows.training_run import plan_training
 
     # What cannot be trained on is refused before any server starts.
-    plan_training(job)
+    plan = plan_classifier if trains_classifier(job) else plan_training
+    plan(job)
     from flows.prefect_server import prefect_server
     from flows.train import train_model
 
@@ -243,8 +245,9 @@ def _show_training(result: dict[str, Any]) -> str:
 def _show_audit(result: dict[str, Any]) -> str:
     from flows.report.findings_text import findings_text
 
+    said = f"{result['described']}\n" if "described" in result else ""
     page = f"report: {result['report']}\n" if result["report"] else ""
-    return findings_text(result["findings"]) + page
+    return said + findings_text(result["findings"]) + page
 
 
 def _show_verified(result: dict[str, Any]) -> str:

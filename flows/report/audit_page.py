@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.report.blocks import flat, render_section
 from flows.report.document import Cell, Section, Table, Text
-from flows.report.finding_notes import WEIGHTS, finding_note
+from flows.report.finding_notes import WEIGHTS, evidence_block, finding_note
 from flows.report.findings_text import summary
 from flows.report.page import contents, verdict_box, whole_page
 
@@ -31,7 +31,7 @@ def render_audit(result: Mapping[str, Any]) -> str:
         What `flows.audit.run_audit` gives.
     """
     findings = result["findings"]
-    shown = list(_sections(findings))
+    shown = [*_sections(findings), *_metric(result)]
     body = [*_box(result), *contents(shown)]
     body += [render_section(section, {}) for section in shown]
     body.append(render_section(_thresholds(result), {}))
@@ -45,6 +45,13 @@ def _box(result: Mapping[str, Any]) -> Iterator[str]:
     beside = [tuple(reversed(other.split(" ", 1))) for other in others]
     name = f"Audit of a {result['kind']}"
     return verdict_box(name, first, _verdict(findings), [(noun, n) for noun, n in beside])
+
+
+def _metric(result: Mapping[str, Any]) -> Iterator[Section]:
+    """Yield what a metric is, and everything it answered."""
+    if "described" in result:
+        answers = [evidence_block(table) for table in result["answers"]]
+        yield Section("What it computes", (Text(result["described"]), *answers))
 
 
 def _thresholds(result: Mapping[str, Any]) -> Section:

@@ -41,11 +41,12 @@ def finding_note(entry: Mapping[str, Any]) -> Note:
         entry.get("advice") or "",
         entry.get("rule") or "",
         entry.get("proves_not") or "",
-        tuple(_evidence(one) for one in entry.get("evidence") or ()),
+        tuple(evidence_block(one) for one in entry.get("evidence") or ()),
     )
 
 
-def _evidence(entry: Mapping[str, Any]) -> Block:
+def evidence_block(entry: Mapping[str, Any]) -> Block:
+    """Return a table, curves or a picture in plain form as a block."""
     if entry["kind"] == "table":
         return _table(entry)
     return _curves(entry) if entry["kind"] == "curves" else _picture(entry)

@@ -99,3 +99,12 @@ def test_curves_are_drawn_between_round_numbers(values, low, high):
 def test_a_finding_of_an_older_run_has_no_evidence():
     note = finding_note({"code": "X", "severity": "warning", "statement": "s"})
     assert (note.weight, note.rule, note.evidence) == ("Warning", "", ())
+
+
+def test_the_page_of_a_metric_says_what_it_computes():
+    table = Table("dice_coef, given one-hot masks", ("prediction", "value"), (("perfect", 1.0),))
+    about = {"described": "dice_coef is accuracy.", "answers": [table.to_dict()]}
+    page = render_audit(audit() | about)
+    assert "What it computes" in page
+    assert "dice_coef is accuracy." in page
+    assert "given one-hot masks" in page
