@@ -99,6 +99,7 @@ def table_findings(
         class_names=samples.classes,
         items=tuple(_item(samples, number, one) for number, one in enumerate(light)),
         folds=survey_folds(split),
+        fixed=all(sample.split for sample in samples.samples),
         pairs=likeness.pairs,
         pictures=survey_pictures(names, likeness),
         agreements=_conflicts(samples, likeness),

@@ -103,6 +103,7 @@ def volume_survey(
         class_names=tuple(class_names),
         items=items,
         folds=survey_folds(split),
+        fixed=all(entry.split for entry in entries),
         pairs=likeness.pairs,
         pictures=survey_pictures([item.name for item in items], likeness),
         agreements=_agreements(entries, split, len(class_names), table),

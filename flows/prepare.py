@@ -23,6 +23,7 @@ from flows.model import (
     open_model,
 )
 from flows.sizing import plan_shards
+from segmentation.bundle import SEGMENTATION, require_task
 from segmentation.region import Region, parse_region
 from segmentation.tiling import BLEND_SIGMA, PADDING_RULE
 from storage.blobs import Blobs
@@ -99,6 +100,8 @@ def prepare(job: PlanJob) -> Prepared:
     """
     image = open_image(job.image)
     model = open_model(job.model)
+    if model.card is not None:
+        require_task(model.card, SEGMENTATION, job.model)
     dtype = mask_dtype(image, model)
     layout = label_layout(image, np.dtype(dtype).itemsize)
     region = parse_region(job.region, layout.axes, layout.shapes[0])

@@ -9,15 +9,18 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_training, progress_artifact
+from flows.classifier_run import plan_classifier, trains_classifier
 from flows.errors import IncompleteRunError, VerificationError
 from flows.executors import Executor, WorkerStartError, stop_on_signals
 from flows.jobs import TrainJob
 from flows.pool import make_training_executor, training_threads
+from flows.train_classifier import classifier_summary, train_networks
 from flows.train_result import folds_document, headline
 from flows.train_work import STOPPED, EnsembleWork, OverfitWork, TrainWork
 from flows.training_report import write_training_report
 from flows.training_run import (
     RESULT,
+    FoldsRun,
     TrainingRun,
     forget_stop,
     plan_training,
@@ -51,6 +54,8 @@ def train_model(job: TrainJob) -> dict[str, Any]:
     VerificationError
         If one sample could not be learned by heart.
     """
+    if trains_classifier(job):
+        return train_samples(job)
     run = _task("plan", plan_training)(job)
     executor = make_training_executor(job)
     try:
@@ -67,6 +72,25 @@ def train_model(job: TrainJob) -> dict[str, Any]:
     summary = summarised(run, result)
     leave_training(result, key=run.digest[:8], name=run.folder.name, report=summary["report"])
     return summary
+
+
+def train_samples(job: TrainJob) -> dict[str, Any]:
+    """The same for a catalog of samples: a network that gives one class to a whole image."""
+    run = _task("plan", plan_classifier)(job)
+    executor = make_training_executor(job)
+    try:
+        with stop_on_signals() as stop:
+            result = run.result()
+            if result is None:
+
+                def results(work: Work, items: Iterable[int]) -> list[Any]:
+                    return _results(run, work, items, executor, stop)
+
+                listener = progress_artifact("training")
+                result = _task("train", train_networks)(run, results, stop, listener)
+    finally:
+        executor.close()
+    return classifier_summary(run, result)
 
 
 def _task(name: str, stage: Any) -> Any:
@@ -106,7 +130,7 @@ def report(run: TrainingRun, result: dict[str, Any]) -> str:
 
 
 def _results(
-    run: TrainingRun, work: Work, items: Iterable[int], executor: Executor, stop: threading.Event
+    run: FoldsRun, work: Work, items: Iterable[int], executor: Executor, stop: threading.Event
 ) -> list[Any]:
     """Results of all items, in order.
 
@@ -133,7 +157,7 @@ def _as_dict(result: Any) -> dict[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def _again(run: TrainingRun) -> str:
+def _again(run: FoldsRun) -> str:
     return f"run the same command to go on from the last epoch in {run.folder}"
 
 

@@ -10,7 +10,7 @@ from flows.errors import RequestError
 from flows.model import open_model
 from flows.pool import training_workers
 from flows.sizing import RESERVED_KERAS, training_memory
-from segmentation.bundle import Card, load_model
+from segmentation.bundle import SEGMENTATION, Card, load_model, require_task
 from segmentation.training.settings import TrainSettings
 from storage.units import convert_length
 
@@ -78,6 +78,8 @@ def _pretrained(job: TrainJob, data: TrainingData, channels: int) -> Network:
 
     found = open_model(str(job.pretrained))
     card = found.card
+    if card is not None:
+        require_task(card, SEGMENTATION, str(job.pretrained))
     if card is None or (card.axes, card.channels) != (job.axes, channels):
         seen = "no network" if card is None else f"axes {card.axes} and {card.channels} channels"
         raise RequestError(

@@ -17,7 +17,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flows.errors import RequestError
 from flows.new_bundle import new_bundle
@@ -43,6 +43,45 @@ STOP = "stop"
 FREE = frozenset(
     {"catalog", "out", "executor", "workers", "gpus_per_worker", "address", "memory", "overfit_one"}
 )
+
+
+class Split(Protocol):
+    """What every kind of training has: items divided into parts."""
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """Content of split.json."""
+
+
+class FoldsRun(Protocol):
+    """What every kind of training has: a job, its data, and a folder for each network."""
+
+    @property
+    def job(self) -> TrainJob:
+        """What was asked for."""
+
+    @property
+    def data(self) -> Split:
+        """What is learned from."""
+
+    @property
+    def digest(self) -> str:
+        """Of everything that can change a weight."""
+
+    @property
+    def folder(self) -> Path:
+        """The bundle."""
+
+    @property
+    def folds(self) -> range:
+        """Numbers of the networks to train."""
+
+    @property
+    def records(self) -> Path:
+        """Folder of everything but the bundle itself."""
+
+    def records_of(self, fold: int) -> Path:
+        """Records of one network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +141,24 @@ def plan_training(job: TrainJob) -> TrainingRun:
         If there is no place for the bundle, or it holds another bundle, another training or
         something else; if volumes, split or settings make the training impossible.
     """
-    folder = _checked_place(job)
+    folder = checked_place(job)
     data = prepare_data(job)
     check_settings(job, data)
     digest = training_digest(job, data)
     known = folder / TRAINING / RUN
     if known.is_file() and not job.overfit_one:
-        _check_same(known, job, digest)
+        check_same(known, job, digest)
     return TrainingRun(job, data, folder, digest)
 
 
-def _checked_place(job: TrainJob) -> Path:
-    """Folder of the bundle: a new one, or one in which a training was begun."""
+def checked_place(job: TrainJob) -> Path:
+    """Folder of the bundle: a new one, or one in which a training was begun.
+
+    Raises
+    ------
+    RequestError
+        If none is named, or it holds something else.
+    """
     if job.overfit_one:
         return Path(job.out or ".")
     if job.out is None:
@@ -123,21 +168,21 @@ def _checked_place(job: TrainJob) -> Path:
     return new_bundle(job.out, (TRAINING,))
 
 
-def open_training(run: TrainingRun, fold: int) -> Path:
+def open_training(run: FoldsRun, fold: int) -> Path:
     """Make the folders of a network and note what they belong to; its records.
 
     Workers do this, once they know that the network can be trained: a request that is refused
     leaves nothing behind.
     """
     run.records.mkdir(parents=True, exist_ok=True)
-    document = {"schema": SCHEMA, "digest": run.digest, "job": _deciding(run.job)}
+    document = {"schema": SCHEMA, "digest": run.digest, "job": deciding(run.job)}
     write_whole(run.records / RUN, json.dumps(document, indent=1))
     write_whole(run.records / SPLIT, json.dumps(run.data.split, indent=1))
     run.records_of(fold).mkdir(parents=True, exist_ok=True)
     return run.records_of(fold)
 
 
-def forget_stop(run: TrainingRun) -> None:
+def forget_stop(run: FoldsRun) -> None:
     """Forget an earlier wish to stop."""
     for fold in run.folds:
         (run.records_of(fold) / STOP).unlink(missing_ok=True)
@@ -146,8 +191,8 @@ def forget_stop(run: TrainingRun) -> None:
 def training_digest(job: TrainJob, data: TrainingData) -> str:
     """Hex SHA-256 of settings, split, images and labels, and the network that is started from."""
     start = bundle_digest(normalize_url(job.pretrained)) if job.pretrained else None
-    deciding = {"job": _deciding(job), "split": data.split["digest"], "pretrained": start}
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+    content = {"job": deciding(job), "split": data.split["digest"], "pretrained": start}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -157,17 +202,31 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(draft, path)
 
 
-def _deciding(job: TrainJob) -> dict[str, Any]:
+def deciding(job: TrainJob) -> dict[str, Any]:
+    """Fields of a job that can change a weight, for JSON."""
     fields: dict[str, Any] = job.model_dump(mode="json")
     return {name: value for name, value in fields.items() if name not in FREE}
 
 
-def _check_same(known: Path, job: TrainJob, digest: str) -> None:
-    """Refuse a folder that another training was begun in."""
+def check_same(known: Path, job: TrainJob, digest: str) -> None:
+    """Refuse a folder that another training was begun in.
+
+    Parameters
+    ----------
+    known : Path
+        The run.json there.
+    job, digest
+        Of the training that is asked for.
+
+    Raises
+    ------
+    RequestError
+        With the settings that differ.
+    """
     document = json.loads(known.read_text())
     if document["digest"] == digest:
         return
-    now, then = _deciding(job), document["job"]
+    now, then = deciding(job), document["job"]
     changed = [
         f"--{name.replace('_', '-')} {then.get(name)} → {now[name]}"
         for name in now

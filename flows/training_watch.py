@@ -14,20 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from flows.training_run import TrainingRun
+    from flows.training_run import FoldsRun
 
 POLL_SECONDS = 0.5
+# What is told of an epoch: of a segmentation, or of a classifier.
+SCORES = {
+    "macro_foreground_dice": "macro-foreground Dice",
+    "balanced_accuracy": "balanced accuracy",
+}
 
 
 @contextmanager
 def watched(
-    run: TrainingRun, stop: threading.Event, listener: Callable[[float], None] | None = None
+    run: FoldsRun, stop: threading.Event, listener: Callable[[float], None] | None = None
 ) -> Iterator[None]:
     """Tell about the epochs of a training while the context lasts.
 
     Parameters
     ----------
-    run : TrainingRun
+    run : FoldsRun
         Its records lie where this process can read them.
     stop : threading.Event
         Once it is set, every training is asked to stop after its current step.
@@ -51,7 +56,7 @@ class _Watch:
 
     def __init__(
         self,
-        run: TrainingRun,
+        run: FoldsRun,
         stop: threading.Event,
         listener: Callable[[float], None] | None,
     ) -> None:
@@ -98,15 +103,16 @@ def _epochs(records: Path) -> list[dict[str, Any]]:
 
 def _tell(epoch: dict[str, Any], fold: int | None) -> None:
     rows = epoch["curves"]
+    score = next(name for name in SCORES if name in rows["val"])
     shown = ", ".join(
-        f"{name} {_number(rows[name]['macro_foreground_dice'])}"
+        f"{name} {_number(rows[name][score])}"
         for name in ("train_running", "train_eval", "val", "val_batchstats")
         if rows[name] is not None
     )
     start = "" if fold is None else f"fold {fold}, "
     sys.stderr.write(
         f"{start}epoch {epoch['epoch']}: step {epoch['steps']} of {epoch['planned_steps']}, "
-        f"loss {epoch['loss']:.3f}; macro-foreground Dice {shown}"
+        f"loss {epoch['loss']:.3f}; {SCORES[score]} {shown}"
         f"{' (best)' if epoch['best'] else ''}\n"
     )
     sys.stderr.flush()

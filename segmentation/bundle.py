@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MODEL_FILE = "model.keras"
 CARD_FILE = "card.json"
-# What decides which class a voxel gets; names, colours and provenance do not.
+SEGMENTATION, CLASSIFICATION = TASKS = ("segmentation", "classification")
+# What decides which class a voxel or a sample gets; names, colours and provenance do not.
 DECIDING = (
     "axes",
     "channels",
@@ -28,6 +29,8 @@ DECIDING = (
     "exact",
     "model_sha256",
 )
+# The same for a classifier only, so that digests of other bundles stay what they were.
+DECIDING_FOR_SAMPLES = ("task", "image_size", "resize")
 
 
 class BundleError(ValueError):
@@ -93,6 +96,13 @@ class Card:
         Data digest, split, settings, scores.
     versions : dict
         Of the software that made it.
+    task : "segmentation" or "classification"
+        Whether the network gives a class to every voxel, or one to a whole image.
+    image_size : tuple of int or None
+        Extents along y and x of what a classifier is shown; None for segmentation.
+    resize : str or None
+        How an image of another size is brought to `image_size`; see
+        `segmentation.classification.images.RESIZE`.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -112,6 +122,9 @@ class Card:
     model_sha256: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    task: str = SEGMENTATION
+    image_size: tuple[int, int] | None = None
+    resize: str | None = None
 
     def __post_init__(self) -> None:
         values = [info.value for info in self.classes]
@@ -124,6 +137,7 @@ class Card:
                 f"axes are {self.axes!r} and head {self.head!r}; "
                 "expected 'yx' or 'zyx', and 'softmax' or 'sigmoid'"
             )
+        _check_task(self)
         _check_intensity(self.intensity, self.channels)
 
     @property
@@ -164,6 +178,47 @@ def _frozen(name: str, value: Any) -> Any:
     if name == "classes":
         return tuple(ClassInfo(c["value"], c["name"], tuple(c["color"])) for c in value)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _check_task(card: Card) -> None:
+    if card.task not in TASKS:
+        raise BundleError(f"the task is {card.task!r}; expected one of {', '.join(TASKS)}")
+    size, of_samples = card.image_size, card.task == CLASSIFICATION
+    if of_samples != (size is not None) or (size and (len(size) != 2 or min(size) < 1)):
+        raise BundleError(
+            f"the card of a {card.task} bundle has image_size {size}; expected "
+            + ("two extents, y and x, of 1 or more" if of_samples else "none")
+        )
+
+
+def require_task(card: Card, task: str, where: str) -> None:
+    """Refuse a bundle that was made for the other task.
+
+    Parameters
+    ----------
+    card : Card
+        Of the bundle.
+    task : "segmentation" or "classification"
+        What it is to be used for.
+    where : str
+        Path of the bundle, for the message.
+
+    Raises
+    ------
+    BundleError
+        With the command that suits the bundle.
+    """
+    if card.task == task:
+        return
+    if card.task == CLASSIFICATION:
+        raise BundleError(
+            f"{where} gives one class to a whole image; use it with `maskmill classify`. Masks "
+            "need a bundle that was trained on labelled voxels"
+        )
+    raise BundleError(
+        f"{where} gives a class to every voxel; use it with `maskmill segment`. One class for a "
+        "whole image needs a bundle that was trained on a table of samples"
+    )
 
 
 def _check_intensity(intensity: Mapping[str, Any], channels: int) -> None:
@@ -260,6 +315,8 @@ def bundle_digest(folder: Path | str) -> str:
     deciding = {name: data[name] for name in DECIDING} | {"num_classes": card.num_classes}
     if not card.exact:
         deciding["tile"] = data["tile"]
+    if card.task == CLASSIFICATION:
+        deciding |= {name: data[name] for name in DECIDING_FOR_SAMPLES}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

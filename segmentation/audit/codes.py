@@ -31,15 +31,13 @@ CODES: tuple[str, ...] = (
     "SPLIT-LINKED",
     # Metrics and losses: what a number really says.
     "METRIC-FAILS",
-    "METRIC-LABELS-DROPPED",
     "METRIC-ARGMAX-1CH",
     "METRIC-IOU-ON-PROBS",
     "METRIC-ACCURACY-ON-PROBS",
     "METRIC-WRONG-UNION",
     "METRIC-DIRECTION",
-    "METRIC-EMPTY",
-    "METRIC-SMOOTH",
-    "METRIC-BATCH-POOLED",
+    # With masks that hold other values than the classes; those above with any.
+    "METRIC-LABELS-DROPPED",
     "TRAIN-LOSS-CLASSBLIND",
     # Inference: how the voxels came to the network.
     "INFER-COVERAGE",
@@ -90,6 +88,10 @@ CODES: tuple[str, ...] = (
     "EVAL-OUTLIER-IMAGES",
     "EVAL-CALIBRATION",
     "EVAL-SMALL-N",
-    "EVAL-BACKGROUND-DOMINANCE",
     "EVAL-THRESHOLD",
+    "EVAL-BACKGROUND-DOMINANCE",
+    # What a metric does at the margin: less than what pooling hides.
+    "METRIC-EMPTY",
+    "METRIC-SMOOTH",
+    "METRIC-BATCH-POOLED",
 )

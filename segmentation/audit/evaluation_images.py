@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 10
 # Median absolute deviation of a normal distribution of standard deviation 1.
 NORMAL_MAD = 0.6744897501960817
+# From 0 and 1, where log-odds would be infinite.
+FARTHEST = 1e-3
 
 
 def image_findings(
@@ -116,9 +118,10 @@ def _outliers(result: Mapping[str, Any], thresholds: EvaluationThresholds) -> It
         statement=f"{len(places)} of {len(rows)} {unit} are far below the others ({listed(places)})"
         f": the worst has a Dice of {first.dice:.3f} of {first.name}, where half of all reach "
         f"{first.centre:.3f}.",
-        rule=f"The Dice of a class is more than {thresholds.outlier:g} robust deviations and more "
-        f"than {thresholds.outlier_gap:g} below the median of the {unit}, and below the minimum "
-        f"expected of so many; measured {min(first.deviations, 999):.1f} deviations and "
+        rule=f"The Dice of a class is more than {thresholds.outlier:g} robust deviations (of its "
+        f"log-odds) and more than {thresholds.outlier_gap:g} below the median of the {unit} that "
+        f"hold at least {thresholds.outlier_share:.0%} of the usual amount of the class, and below "
+        "the minimum expected of so many; measured {min(first.deviations, 999):.1f} deviations and "
         f"{first.centre - first.dice:.3f}, with an expected minimum of {first.expected:.3f}.",
         advice="Look at these places in the report: a fold, another stain or exposure, or wrong "
         "truth. Leave out what is damaged with --region, or add such images to the training.",
@@ -161,16 +164,30 @@ def _class_outliers(
     entry: Mapping[str, Any], rows: Sequence[tuple[str, Any]], thresholds: EvaluationThresholds
 ) -> Iterator[Outlier]:
     value = entry["value"]
+    usual = median([row["support"][value] for _, row in rows if row["support"][value]] or [0])
+    fewest = max(thresholds.outlier_support, thresholds.outlier_share * usual)
     scored = [
         (place, row["dice"][value])
         for place, row in rows
-        if row["dice"][value] is not None and row["support"][value] >= thresholds.outlier_support
+        if row["dice"][value] is not None and row["support"][value] >= fewest
     ]
     if len(scored) < thresholds.outlier_rows:
         return
-    centre, spread, expected = expected_minimum([dice for _, dice in scored])
+    centre, spread, expected = expected_minimum([_log_odds(dice) for _, dice in scored])
+    middle = _share(centre)
     for place, dice in scored:
-        below = centre - dice
-        deviations = below / spread if spread else math.inf
-        if below > thresholds.outlier_gap and deviations > thresholds.outlier and dice < expected:
-            yield Outlier(place, entry["name"], dice, centre, deviations, expected)
+        below = middle - dice
+        deviations = (centre - _log_odds(dice)) / spread if spread else math.inf
+        low = dice < _share(expected)
+        if below > thresholds.outlier_gap and deviations > thresholds.outlier and low:
+            yield Outlier(place, entry["name"], dice, middle, deviations, _share(expected))
+
+
+def _log_odds(share: float) -> float:
+    """Scores near 1 crowd, and lie on one side; their log-odds do not."""
+    inside = min(max(share, FARTHEST), 1 - FARTHEST)
+    return math.log(inside / (1 - inside))
+
+
+def _share(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))

@@ -12,6 +12,8 @@ from segmentation.audit.log_settings import natural_direction
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+# A line of code has commas as well, and may be followed by one with as many.
+_CODE = re.compile(r"[()=]")
 _SKIPPED = re.compile(r"(__min|__max|_step)$", re.IGNORECASE)
 _EMPTY = ("", "none", "null")
 _NOT_NUMBERS = ("nan", "inf", "-inf")
@@ -59,7 +61,7 @@ def is_table(text: str) -> bool:
     if len(rows) < 2 or not any(natural_direction(head) for head in rows[0]):
         return False
     words = [head.rpartition(" - ")[2].split() for head in rows[0]]
-    are_names = all(len(word) == 1 for word in words)
+    are_names = all(len(word) == 1 and not _CODE.search(word[0]) for word in words)
     return are_names and len(rows[0]) > 1 and len(rows[1]) == len(rows[0])
 
 

@@ -233,6 +233,8 @@ class EvaluationThresholds:
         Robust deviations below the median of the images, and Dice below it, that make an outlier.
     outlier_rows, outlier_support : int
         Images or sections needed to speak of one, and voxels of the class that each must hold.
+    outlier_share : float
+        The same, as a share of what half of them hold: the last voxels of a structure are hard.
     no_skill_iou : float
         Overlap with the foreground below which an accuracy no better than a constant is no skill.
     calibration : float
@@ -258,6 +260,7 @@ class EvaluationThresholds:
     outlier_gap: float = 0.1
     outlier_rows: int = 8
     outlier_support: int = 50
+    outlier_share: float = 0.1
     no_skill_iou: float = 0.05
     calibration: float = 0.1
     threshold_gain: float = 0.02

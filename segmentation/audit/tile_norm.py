@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MOST_FACES = 200
 FEWEST_FACES = 12
 BAND = 4
+# Relative size of what is rounding, of sums of squared ranks.
+NOTHING_LEFT = 1e-12
 SHOWN = 10
 
 
@@ -148,13 +150,14 @@ def tile_norm_findings(
     thresholds : InferenceThresholds
         ``seam_p`` and ``tile_correlation``.
     """
-    foreground = np.array([jump.foreground for jump in jumps])
-    brightness = np.array([jump.brightness - jump.beside for jump in jumps])
+    foreground, brightness, beside = (
+        np.array([getattr(jump, name) for jump in jumps])
+        for name in ("foreground", "brightness", "beside")
+    )
     if len(jumps) < FEWEST_FACES or not foreground.any() or np.ptp(brightness) == 0:
         return
     sign = float(np.sign(sum(jump.polarity for jump in jumps)))
-    found = stats.spearmanr(brightness, sign * foreground)
-    correlation, p = float(found.statistic), float(found.pvalue)
+    correlation, p = partial_correlation(brightness, sign * foreground, beside)
     if not correlation < -thresholds.tile_correlation or p > thresholds.seam_p:
         return
     worst = sorted(jumps, key=lambda jump: -abs(jump.foreground))[:SHOWN]
@@ -169,7 +172,7 @@ def tile_norm_findings(
         f"the whole tiles (correlation {correlation:+.2f}): each tile seems to have been "
         "normalised by itself.",
         rule="The rank correlation of jumps of the foreground with differences in mean intensity, "
-        "beyond those at the face itself and turned so that foreground is bright, is below "
+        "given those at the face itself and turned so that foreground is bright, is below "
         f"{-thresholds.tile_correlation:g} (measured {correlation:.2f}) with a probability of at "
         f"most {thresholds.seam_p:g} by chance (measured {p:.2g}).",
         advice="Take one intensity range for the whole volume: `maskmill pack MODEL.keras BUNDLE "
@@ -184,3 +187,36 @@ def tile_norm_findings(
             ),
         ),
     )
+
+
+def partial_correlation(
+    first: NDArray[np.float64], second: NDArray[np.float64], given: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Rank correlation of two quantities once a third is known, and its p.
+
+    The ranks of the third are taken out of those of the others by least squares; the rest is
+    correlated, and compared with Student's t of n - 3 degrees of freedom. What lies at a face
+    has its own brightness: without this, structures at faces would look like the fault.
+
+    Returns
+    -------
+    tuple of float
+        (0, 1) where nothing is left to correlate.
+    """
+    rest = [_without(stats.rankdata(one), stats.rankdata(given)) for one in (first, second)]
+    length = float(np.sqrt((rest[0] ** 2).sum() * (rest[1] ** 2).sum()))
+    if length <= NOTHING_LEFT * len(given) ** 3:
+        return 0.0, 1.0
+    found = float((rest[0] * rest[1]).sum()) / length
+    free = len(given) - 3
+    far = abs(found) * np.sqrt(free / max(1 - found**2, NOTHING_LEFT))
+    return found, float(2 * stats.t.sf(far, free))
+
+
+def _without(ranks: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a straight line through the other ranks does not say."""
+    centred, other = ranks - ranks.mean(), given - given.mean()
+    square = float((other**2).sum())
+    slope = float((centred * other).sum()) / square if square else 0.0
+    rest: NDArray[np.float64] = centred - slope * other
+    return rest

@@ -45,8 +45,8 @@ class ClassifierSettings:
     """
 
     batch_size: int = 32
-    steps: int = 900
-    steps_per_epoch: int = 45
+    steps: int = 1500
+    steps_per_epoch: int = 100
     learning_rate: float = 2e-3
     weight_decay: float = 5e-2
     largest_gradient: float = 1.0

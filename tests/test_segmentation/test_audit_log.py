@@ -81,9 +81,14 @@ class TestTables:
 
     @pytest.mark.parametrize(
         "text",
-        ["I see an accuracy of 0.9, but bad masks\nwhy, please?", "Epoch 1/2\n1/1 - loss: 1", ""],
+        [
+            "I see an accuracy of 0.9, but bad masks\nwhy, please?",
+            "model.compile(Adam(1e-3),loss='mse')\ncall=EarlyStopping(patience=3,mode='max')",
+            "Epoch 1/2\n1/1 - loss: 1",
+            "",
+        ],
     )
-    def test_prose_is_no_table(self, text):
+    def test_prose_and_code_are_no_table(self, text):
         assert not is_table(text)
 
 

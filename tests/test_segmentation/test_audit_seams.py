@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from segmentation.audit.faces import tile_faces
 from segmentation.audit.mask_scan import scan_mask
 from segmentation.audit.seam_pattern import axis_seams
 from segmentation.audit.seams import seam_findings
 from segmentation.audit.thresholds import InferenceThresholds
-from segmentation.audit.tile_norm import tile_jumps, tile_norm_findings
+from segmentation.audit.tile_norm import partial_correlation, tile_jumps, tile_norm_findings
 from segmentation.plan import ShardPlan
 from segmentation.region import Region
 from segmentation.tiling import TileSpec, cut_tile, exact_windows
@@ -139,3 +139,21 @@ def test_clean_masks_are_seldom_blamed() -> None:
     plan = plan_of(REACH, tile=48)
     blamed = sum("INFER-SEAMS" in seams(window_mean(tissue(seed)), plan) for seed in range(20))
     assert blamed <= 1
+
+
+def test_what_a_third_quantity_explains_is_no_correlation():
+    """Against the formula of Kendall for three rank correlations."""
+    draws = np.random.default_rng(4)
+    given = draws.standard_normal(80)
+    first, second = given + draws.standard_normal(80), given + draws.standard_normal(80)
+    xy, xz, yz = (
+        stats.spearmanr(a, b).statistic
+        for a, b in ((first, second), (first, given), (second, given))
+    )
+    expected = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+    found, p = partial_correlation(first, second, given)
+    assert found == pytest.approx(expected)
+    assert xy > 0.3 > abs(found)
+    assert p > 0.01
+    assert partial_correlation(first, given, given) == (0.0, 1.0)
+    assert partial_correlation(first, first, given) == (pytest.approx(1.0), pytest.approx(0.0))

@@ -96,6 +96,14 @@ def test_the_clean_survey_has_no_finding():
     assert split_findings(voxel_survey(folds=()), LIMITS) == []
 
 
+def test_another_brightness_by_chance_is_worth_knowing_only():
+    """Where maskmill divides, one division in twenty is as unusual as one in twenty is."""
+    drawn = replace(voxel_survey(means=BRIGHT), fixed=False)
+    found = [f for f in split_findings(drawn, LIMITS) if f.code == "SPLIT-INTENSITY-SHIFT"]
+    assert {finding.severity for finding in found} == {"info"}
+    assert all("--folds" in finding.advice for finding in found)
+
+
 def test_a_leak_shouts_and_names_the_pair():
     (finding, *_) = split_findings(voxel_survey(pairs={(3, 21): 0.991}), LIMITS)
     assert "THE SCORES ARE NOT VALID" in finding.statement

@@ -27,11 +27,11 @@ def test_s4_14_the_head_after_a_global_mean_does_not_grow_with_the_image():
         build_classifier("classifier", image_size=(side, side), channels=1, num_classes=2)
         for side in (128, 1024, 2048)
     )
-    # One weight a feature and class, and a bias: 4 × 24 features after three poolings, and 8 × 24
+    # One weight a feature and class, and a bias: 4 × 16 features after three poolings, and 8 × 16
     # at most, whatever the extents are.
-    assert small.get_layer("head").count_params() == 4 * 24 * 2 + 2
-    assert large.get_layer("head").count_params() == 8 * 24 * 2 + 2
-    assert huge.get_layer("head").count_params() == 8 * 24 * 2 + 2
+    assert small.get_layer("head").count_params() == 4 * 16 * 2 + 2
+    assert large.get_layer("head").count_params() == 8 * 16 * 2 + 2
+    assert huge.get_layer("head").count_params() == 8 * 16 * 2 + 2
     assert large.count_params() < 8_148_022 / 3
     kinds = [type(layer).__name__ for layer in small.layers]
     assert "GlobalAveragePooling2D" in kinds
