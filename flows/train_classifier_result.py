@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flows.classifier_audit import classifier_findings
 from flows.classify_table import encode_columns, table_columns
 from flows.sample_split import across_groups
 from segmentation.bundle import CLASSIFICATION
@@ -96,6 +97,7 @@ class Trained:
 def fold_document(run: ClassifierRun, fold: int, trained: Trained) -> dict[str, Any]:
     """Everything there is to say of one network, but for the digest of its bundle."""
     names, settings, epochs = run.data.names, trained.settings, trained.result.epochs
+    validation, test = scores_of(trained.validation, names), scores_of(trained.test, names)
     document = {
         "schema": SCHEMA,
         "task": CLASSIFICATION,
@@ -113,11 +115,11 @@ def fold_document(run: ClassifierRun, fold: int, trained: Trained) -> dict[str, 
         "best_epoch": trained.result.best.epoch,
         "stopped": trained.result.stopped,
         "recalibration": trained.recalibration,
-        "validation": scores_of(trained.validation, names),
-        "test": scores_of(trained.test, names),
+        "validation": validation,
+        "test": test,
         ROWS: trained.test,
         "seconds": {"train": epochs[-1].seconds},
-        "findings": [],
+        "findings": classifier_findings(run.data, test or validation or {}),
     }
     return document | {"tuned_on": _tuned_on(document)}
 
@@ -155,6 +157,7 @@ def folds_document(
         Of the ensemble.
     """
     names = run.data.names
+    out_of_fold = scores_of([row for fold in folds for row in fold[ROWS]], names)
     return {
         "schema": SCHEMA,
         "task": CLASSIFICATION,
@@ -166,9 +169,9 @@ def folds_document(
         "images": images_of(run.data),
         "split": run.data.split,
         "folds": list(folds),
-        "out_of_fold": scores_of([row for fold in folds for row in fold[ROWS]], names),
+        "out_of_fold": out_of_fold,
         "spread": _spread([fold["test"][HEADLINE]["value"] for fold in folds]),
-        "findings": [],
+        "findings": classifier_findings(run.data, out_of_fold or {}),
     }
 
 
