@@ -85,8 +85,9 @@ CODES: tuple[str, ...] = (
     "EVAL-CLASS-CONFUSION",
     "EVAL-POOLED",
     "EVAL-AGGREGATION-DISPARITY",
-    "EVAL-OUTLIER-IMAGES",
+    # What holds of all voxels before what holds of some images.
     "EVAL-CALIBRATION",
+    "EVAL-OUTLIER-IMAGES",
     "EVAL-SMALL-N",
     "EVAL-THRESHOLD",
     "EVAL-BACKGROUND-DOMINANCE",

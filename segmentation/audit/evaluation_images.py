@@ -121,8 +121,8 @@ def _outliers(result: Mapping[str, Any], thresholds: EvaluationThresholds) -> It
         rule=f"The Dice of a class is more than {thresholds.outlier:g} robust deviations (of its "
         f"log-odds) and more than {thresholds.outlier_gap:g} below the median of the {unit} that "
         f"hold at least {thresholds.outlier_share:.0%} of the usual amount of the class, and below "
-        "the minimum expected of so many; measured {min(first.deviations, 999):.1f} deviations and "
-        f"{first.centre - first.dice:.3f}, with an expected minimum of {first.expected:.3f}.",
+        f"the minimum expected of so many; measured {min(first.deviations, 999):.1f} deviations "
+        f"and {first.centre - first.dice:.3f}, with an expected minimum of {first.expected:.3f}.",
         advice="Look at these places in the report: a fold, another stain or exposure, or wrong "
         "truth. Leave out what is damaged with --region, or add such images to the training.",
         proves_not="The worst of many is always low; it does not prove that the network fails on "
