@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.report.blocks import flat, render_section
@@ -69,6 +70,8 @@ def _verdict(findings: Sequence[Mapping[str, Any]]) -> str:
 def _sections(findings: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
     for weight, heading in HEADINGS.items():
         notes = [finding_note(f) for f in findings if WEIGHTS[f["severity"]] == weight]
+        # Here evidence is what the reader came for; a report shows its scores first.
+        notes = [replace(note, opened=weight != "Note") for note in notes]
         if notes:
             yield Section(heading, tuple(notes))
     if not findings:

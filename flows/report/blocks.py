@@ -129,7 +129,7 @@ def _behind(note: Note, colors: Mapping[int, Color]) -> str:
     named = (("Rule", note.rule), ("What this does not prove", note.proves_not))
     parts = [f"<p><b>{name}.</b> {_with_code(text)}</p>" for name, text in named if text]
     parts += [_render(block, colors) for block in note.evidence]
-    state = " open" if note.weight == "Error" else ""
+    state = " open" if note.opened else ""
     return f"<details{state}><summary>Evidence</summary>{''.join(parts)}</details>" if parts else ""
 
 

@@ -76,7 +76,8 @@ class Text:
 class Note:
     """A finding: its weight in words, what it is about, what was found, what to do.
 
-    What stands behind it can be opened: the rule, what it does not prove, and what shows it.
+    What stands behind it can be opened, or is from the beginning: the rule, what it does not
+    prove, and what shows it.
     """
 
     weight: str
@@ -86,6 +87,7 @@ class Note:
     rule: str = ""
     proves_not: str = ""
     evidence: tuple[Block, ...] = ()
+    opened: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,14 +130,15 @@ def _running_finding(
         if curves.train_eval is not None
         else f"Read {behind:.2f} epochs later, the training curve is as good"
     )
+    share = "all" if explained >= 1 else f"{explained:.0%}"
     return Finding(
         code="TRAIN-RUNNING-AVG",
         severity="info",
         statement=f"Validation {curves.name} looks {gap:.3f} better than training because the "
         f"training curve is a mean over the epoch, of weights that were still worse: it lags by "
-        f"{behind:.2f} epochs, which accounts for {min(explained, 9.99):.0%} of the difference.",
+        f"{behind:.2f} epochs, which accounts for {share} of the difference.",
         rule=f"The running mean accounts for at least {thresholds.explained:.0%} of the gap; it "
-        f"accounts for {explained:.0%}. {how}.",
+        f"accounts for {share}. {how}.",
         advice="Compare curves of the same weights only, as the report of `maskmill train` does "
         "(train_eval and val); nothing has to be changed.",
         proves_not="It does not prove that the validation images are as difficult as the training "
