@@ -492,7 +492,7 @@ def test_page_fits_narrow_screens(report: Path, tmp_path: Path) -> None:
     ("missing", "value", "match"),
     [
         ("CHROMIUM", None, "no chromium or chromium-browser on the PATH; install Chromium"),
-        ("NUCLEI", Path("nowhere.npz"), "nowhere.npz is not there; put the data folder beside"),
+        ("NUCLEI", Path("nowhere.npz"), "nowhere.npz is not there; put shared/ beside"),
     ],
 )
 def test_screenshots_say_what_is_missing(
