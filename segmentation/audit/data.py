@@ -62,7 +62,7 @@ def _absent(survey: Survey) -> Iterator[Finding]:
             f"found if a class that is named has no {table.columns[1][:-1]} at all; "
             f"{len(absent)} have none",
             "Add items that hold it, or leave its name out (classes: in the catalog, or --classes "
-            "of maskmill import-labels).",
+            "of `maskmill import-labels`).",
             "That it does not occur in nature: only the labels lack it.",
             (table,),
         )
@@ -89,8 +89,9 @@ def _imbalance(survey: Survey, thresholds: DataThresholds) -> Iterator[Finding]:
             f"{thresholds.imbalance:g} times the smallest (measured {ratio:.3g}), or fewer than "
             f"{thresholds.fewest_items} samples have a class. Accuracy, and losses that pool "
             "everything, hardly see such a class",
-            "Keep class-aware crops and a loss by class, which are the defaults of maskmill train; "
-            "try --class-weights sqrt; and look at the scores of each class, never at accuracy.",
+            "Keep class-aware crops and a loss by class, which are the defaults of `maskmill "
+            "train`; try --class-weights sqrt; and look at the scores of each class, never at "
+            "accuracy.",
             "That the class is learned badly: a rare class with a clear look can be easy.",
             (table,),
         )
@@ -115,8 +116,8 @@ def _empty(survey: Survey, thresholds: DataThresholds) -> Iterator[Finding]:
             f"{len(empty)} of {len(survey.items)} items hold nothing but background.",
             f"found if more than {thresholds.empty_share:.0%} of the items have no foreground; "
             f"measured {share:.0%}",
-            "Keep them where they are typical of what will be segmented: maskmill train lays crops "
-            "around the classes often enough (--class-share). If other classes were drawn as "
+            "Keep them where they are typical of what will be segmented: `maskmill train` lays "
+            "crops around the classes often enough (--class-share). If other classes were drawn as "
             "background, mark them instead (--only-class NAME --other-classes ignore).",
             "That the labels are incomplete: there may be nothing to see in these items.",
             (Table("Items without foreground", ("item",), tuple((n,) for n in empty[:SHOWN])),),

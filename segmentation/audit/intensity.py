@@ -116,7 +116,7 @@ def _flat(found: Sequence[tuple[str, Intensities]]) -> Iterator[Finding]:
             "found if the percentiles 1 and 99 of an image are equal or not finite; "
             f"{len(found)} images are so",
             "Look at the images with another program; export them again, and import them with "
-            "maskmill import.",
+            "`maskmill import`.",
             "That the whole volume is empty: only a few sections were looked at.",
             (_table(found),),
         )
@@ -147,10 +147,10 @@ def _advice(normalised: bool) -> str:
     if normalised:
         return (
             "A few voxels are much brighter than all others, such as dead or hot pixels: remove "
-            "them, or train with wider percentiles, such as maskmill train --intensity-percentiles "
-            "0,99.99."
+            "them, or train with wider percentiles, such as `maskmill train "
+            "--intensity-percentiles 0,99.99`."
         )
     return (
         "Bring intensities to about 0 to 1 before training and before every prediction, by the "
-        "same rule: maskmill train and maskmill pack --intensity-percentiles 1,99 do so."
+        "same rule: `maskmill train` and `maskmill pack --intensity-percentiles 1,99` do so."
     )

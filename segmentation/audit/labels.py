@@ -76,13 +76,13 @@ def _values(wrong: Sequence[LabelValues], known: frozenset[int]) -> Table:
 def _remedy(wrong: Sequence[LabelValues], num_classes: int) -> str:
     """The likely cause, and the table that maps the values to classes."""
     found = sorted({value for label in wrong for value, _ in label.counts})
-    again = "import it again with maskmill import-labels"
+    again = "import it again with `maskmill import-labels`"
     if any(label.many for label in wrong):
         return f"These are ids of objects. Make a label of classes, such as (ids > 0), and {again}."
     if found[0] < 0:
         return (
             "Mark voxels that do not count with a positive value, such as 255, and give it as "
-            "--ignore-label 255 to maskmill train and evaluate."
+            "--ignore-label 255 to `maskmill train` and evaluate."
         )
     if found[-1] == 255 and found[:-1] in ([], [0]):
         return f"This is a mask of black and white: map 0 → 0 and 255 → 1, and {again}."
@@ -91,7 +91,7 @@ def _remedy(wrong: Sequence[LabelValues], num_classes: int) -> str:
         return f"The classes are counted from 1: map {table}, and {again}."
     return (
         f"Name every class (--classes) and {again}; or, if the value marks voxels that do not "
-        "count, give it as --ignore-label to maskmill train and evaluate."
+        "count, give it as --ignore-label to `maskmill train` and evaluate."
     )
 
 
@@ -108,7 +108,7 @@ def _fractional(labels: Sequence[LabelValues], origin: str) -> Iterator[Finding]
         f"two classes, such as {wrong[0].example:g}: no class is there to be learned.",
         f"found if any value of a label is no whole number; {voxels:,} values are none",
         "A mask was resized, turned or smoothed by mixing neighbours. Do it again so that every "
-        "voxel takes the nearest one, and import it with maskmill import-labels.",
+        "voxel takes the nearest one, and import it with `maskmill import-labels`.",
         "That rounding repairs it: between the classes 0 and 2 it invents the class 1.",
         (Table("Labels", ("item", "type", "voxels between classes", "such as"), rows),),
     )
@@ -159,7 +159,7 @@ def _zero_rows(labels: Mapping[str, tuple[int, float]]) -> Iterator[Finding]:
         f"found if the planes of a voxel do not add up to 1; the cap is 2c / (1 + c) for the share "
         f"c = {share:.3f} in which they do",
         "Put a plane for the background in front, take the argmax over the planes, and import the "
-        "result with maskmill import-labels: one whole number a voxel.",
+        "result with `maskmill import-labels`: one whole number a voxel.",
         "That the classes themselves are drawn wrongly.",
         (Table("One plane per class", ("item", "planes", "share set", "most Dice"), rows),),
     )
@@ -179,7 +179,7 @@ def _one_hot(labels: Mapping[str, tuple[int, float]]) -> Iterator[Finding]:
             f"The labels of {listed(list(labels))} have {rows[0][1]} planes, one per class, where "
             "one whole number a voxel is expected.",
             "found if a label has channels and otherwise the shape of its image",
-            "Take the argmax over the planes, and import the result with maskmill import-labels.",
+            "Take the argmax over the planes, and import the result with `maskmill import-labels`.",
             "That a class is wrong: the labels only have another form.",
             (Table("One plane per class", ("item", "planes"), rows),),
         )
@@ -204,7 +204,7 @@ def shape_findings(shapes: Sequence[tuple[str, str, str]]) -> list[Finding]:
             + (f"; {len(shapes) - 1} more are wrong like it." if len(shapes) > 1 else "."),
             "found if label and image differ in shape, or images in channels; "
             f"{len(shapes)} items do",
-            "Import the label that was drawn on this image with maskmill import-labels; do not "
+            "Import the label that was drawn on this image with `maskmill import-labels`; do not "
             "resize it to fit.",
             "That the other items lie where they should: equal shapes can still be shifted.",
             (Table("Shapes", ("item", "has", "expected"), tuple(shapes)),),

@@ -88,7 +88,7 @@ def alignment_findings(
             f"and all {QUARTERS} quarters of the image agree within a voxel",
             "Look at the picture. If the green line fits and the red one does not, move the label "
             "by these voxels (or find the step that cropped or registered one of the two), and "
-            "import it again with maskmill import-labels.",
+            "import it again with `maskmill import-labels`.",
             "That the label is wrong: where one side of a structure is far brighter than the "
             "other, edges lie beside correct borders.",
             (Table("Shift that brings the label onto the image", heads, rows), _picture(worst)),

@@ -73,7 +73,7 @@ def resize_findings(
             f"{listed([name for name, _ in lost])}.",
             f"found if more than {thresholds.lost_components:.0%} of the components of a class "
             f"have no voxel left where they were; measured {worst:.0%}",
-            "Keep the resolution and train on crops instead: maskmill train --crop 256,256 needs "
+            "Keep the resolution and train on crops instead: `maskmill train --crop 256,256` needs "
             "no resizing.",
             "That what is left keeps its shape: thin parts can be broken without vanishing.",
             (Table("Components", ("class", "before", "lost"), rows),),

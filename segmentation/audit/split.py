@@ -144,8 +144,8 @@ def _no_test(survey: Survey) -> Iterator[Finding]:
         "There is no test part. The epoch is chosen on the validation part, whose score is "
         "therefore too good.",
         f"found if no {survey.noun[:-1]} is kept for a test; of {len(survey.items)} none is",
-        "Name further groups, give items split: test in the catalog, or use maskmill train "
-        "--folds 5, which tests every group once.",
+        "Name further groups, give items split: test in the catalog, or use `maskmill train "
+        "--folds 5`, which tests every group once.",
         "That the network is over-fitted: only that no number shows it is not.",
         (Table("Parts", ("part", survey.noun), rows),),
     )

@@ -42,7 +42,7 @@ def changed_findings(first: Mapping[str, Any], second: Mapping[str, Any]) -> lis
             f"found if the digests of two splits differ; they are {first['digest'][:8]} and "
             f"{second['digest'][:8]}",
             "Train both on one catalog with the same --seed and --shares, or score both bundles on "
-            "images that neither has seen: maskmill segment and maskmill evaluate --against.",
+            "images that neither has seen: `maskmill segment` and `maskmill evaluate --against`.",
             "Which of the two networks is better.",
             (_table(moved, first, second),),
         )

@@ -122,8 +122,8 @@ def _support(survey: Survey, thresholds: DataThresholds) -> Iterator[Finding]:
                 "say little about others.",
                 f"found if a class stands in fewer than {thresholds.fewest_items} {survey.noun} or "
                 f"{thresholds.fewest_groups} groups of a part; {len(few)} classes do",
-                "Label more specimens, or, with five groups or more, use maskmill train --folds 5, "
-                "which scores every one of them.",
+                "Label more specimens, or, with five groups or more, use `maskmill train "
+                "--folds 5`, which scores every one of them.",
                 "That the class is segmented badly: its score is only uncertain.",
                 (Table(f"Classes of the {part} part", ("class", survey.noun, "groups"), rows),),
             )
@@ -150,8 +150,9 @@ def _tiny(survey: Survey, thresholds: DataThresholds) -> Iterator[Finding]:
                 f"{_width(survey, groups, half)}.",
                 f"found if half the width of the 95 % interval exceeds {thresholds.half_width:g}; "
                 f"expected at best {half:.3g} ({_method(survey, thresholds)})",
-                "Label more specimens, or, with five groups or more, use maskmill train --folds 5, "
-                "so that each is scored once; do not compare networks by smaller differences.",
+                "Label more specimens, or, with five groups or more, use `maskmill train "
+                "--folds 5`, so that each is scored once; do not compare networks by "
+                "smaller differences.",
                 "That the score is wrong: it is only known roughly.",
                 (part_table(survey),),
             )

@@ -142,9 +142,9 @@ def _intensity(
             "Find out whether staining, microscope or exposure changed; leave the split to "
             "maskmill, and train with --augment standard, which varies brightness and contrast."
             if survey.fixed
-            else "The parts were drawn by chance: use maskmill train --folds 5, which scores every "
-            "group, or another --seed, chosen before any score is seen.",
-            "That the network fails there: maskmill train scales every image by its percentiles.",
+            else "The parts were drawn by chance: use `maskmill train --folds 5`, which scores "
+            "every group, or another --seed, chosen before any score is seen.",
+            "That the network fails there: `maskmill train` scales every image by its percentiles.",
             (Table("Medians of the images", heads, rows),),
         )
 
