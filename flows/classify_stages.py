@@ -9,6 +9,7 @@ import numpy as np
 
 from flows.classification import SCHEMA
 from flows.classify_table import FILES, encode_table
+from flows.learned import learned_images
 from flows.shard_stage import Execution, complete
 from segmentation.audit.evaluation_samples import classification_findings
 from segmentation.classification.predictions import TOP, UNKNOWN, Predictions
@@ -119,6 +120,13 @@ def classification_result(
         },
         **(classification_scores(predictions, names) if scored else _counts(predictions, names)),
     }
+    if scored:
+        known = [
+            name
+            for name, label in zip(predictions.names, predictions.labels, strict=True)
+            if label != UNKNOWN
+        ]
+        result["learned"] = learned_images(card, known)
     result["findings"] = [one.to_dict() for one in classification_findings(result)]
     return result
 

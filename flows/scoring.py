@@ -13,6 +13,7 @@ from flows.collect import Statistics
 from flows.count_work import CaseVoxels, CountWork
 from flows.executors import SerialExecutor
 from flows.label_check import SMALL_VOXELS, check_values
+from flows.learned import learned_voxels
 from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
@@ -172,6 +173,8 @@ def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[
     names = class_names(run)
     if statistics is not None:
         result |= voxel_result(statistics, [(name, name)], names)
+        if run.prepared.model.card is not None:
+            result["learned"] = learned_voxels(run.prepared.model.card, name, run.plan.region)
     else:
         result["voxels"] = run.plan.region.voxels
     total = sum(shares)

@@ -88,6 +88,7 @@ CODES: tuple[str, ...] = (
     # What holds of all voxels before what holds of some images.
     "EVAL-CALIBRATION",
     "EVAL-OUTLIER-IMAGES",
+    "EVAL-ON-TRAINING",
     "EVAL-SMALL-N",
     "EVAL-THRESHOLD",
     "EVAL-BACKGROUND-DOMINANCE",

@@ -14,6 +14,7 @@ from segmentation.audit.evaluation_probability import probability_findings
 from segmentation.audit.evaluation_skill import skill_findings
 from segmentation.audit.evaluation_support import support_findings
 from segmentation.audit.finding import in_order
+from segmentation.audit.learned import learned_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,4 +42,5 @@ def evaluation_findings(
         found += class_findings(result, thresholds)
         found += image_findings(result, thresholds)
         found += support_findings(result, thresholds)
+        found += learned_findings(result)
     return in_order(found)

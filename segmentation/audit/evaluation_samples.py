@@ -9,6 +9,7 @@ from segmentation.audit.evaluation_classes import missed_classes
 from segmentation.audit.evaluation_numbers import missing_finding
 from segmentation.audit.evaluation_probability import calibration_findings
 from segmentation.audit.finding import Finding, Table, in_order, listed
+from segmentation.audit.learned import learned_findings
 from segmentation.audit.thresholds import EvaluationThresholds, ModelThresholds
 from segmentation.metrics.statistics import wilson
 
@@ -42,6 +43,7 @@ def classification_findings(
         found += missed_classes(result["classes"], thresholds, unit="samples")
         found += _skill(confusion, names)
         found += _collapse(confusion, names, model)
+        found += learned_findings(result)
         found += _small(confusion, names, thresholds)
         found += _calibration(result, names, thresholds)
     return in_order(found)
