@@ -136,7 +136,7 @@ def with_head(model: keras.Model, outputs: int, head: str, seed: int) -> keras.M
     keras = import_keras()
     initializer = keras.initializers.HeNormal(seed=seed)
     layer = type(last)(outputs, 1, activation=head, name=last.name, kernel_initializer=initializer)
-    return keras.Model(model.inputs, layer(last.input), name=model.name)
+    return keras.Model(model.inputs[0], layer(last.input), name=model.name)
 
 
 def _cloned(model: keras.Model, make: Callable[[Any], Any]) -> keras.Model:
