@@ -193,6 +193,8 @@ def _show_scores(result: dict[str, Any]) -> str:
         text = ""
     else:
         text = plain_text(result)
+    # The demo's table is of unseen sections, its audit of all of them.
+    text += "audit of the whole run:\n" if "audit" in result else ""
     text += _found(result)
     places = ("mask", "run", "report", "evaluation", "audit")
     lines = [f"{name}: {result[name]}" for name in places if name in result]
