@@ -13,11 +13,10 @@ import numpy as np
 from flows.classify_work import ClassifyWork
 from flows.errors import RequestError
 from flows.model import Model, open_model
-from flows.pool import cpus_per_worker
+from flows.pool import threads_per_worker
 from flows.prepare import check_writable, image_digest
 from flows.samples import Sample, check_known, read_table
 from flows.shard_stage import ShardStage
-from flows.sizing import default_workers
 from segmentation.bundle import CLASSIFICATION, Card, require_task
 from segmentation.classification.predictions import UNKNOWN
 from storage.blobs import Blobs
@@ -91,7 +90,7 @@ class Classification:
     @property
     def work(self) -> ClassifyWork:
         """What workers get."""
-        threads = max(1, int(cpus_per_worker(worker_count(self.job))))
+        threads = threads_per_worker(self.job)
         return ClassifyWork(self.images, self.model.folder, self.job.batch_size, threads)
 
     @property
@@ -99,11 +98,6 @@ class Classification:
         """The stage over all images; records of other batches count for nothing."""
         name = f"classify-{self.job.batch_size}"
         return ShardStage(self.url, self.digest, name, len(self.work), self.attempt)
-
-
-def worker_count(job: ClassifyJob) -> int:
-    """Worker processes of a job."""
-    return 1 if job.executor == "serial" else job.workers or default_workers()
 
 
 def prepare_classification(job: ClassifyJob, attempt: str) -> Classification:

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from flows.classification import SCHEMA, Classification, prepare_classification, worker_count
+from flows.classification import SCHEMA, Classification, prepare_classification
 from flows.classification_report import write_classification_report
 from flows.classify_stages import RESULT, RUN, collect, is_ours, predict
 from flows.classify_table import FILES
 from flows.errors import IncompleteRunError
-from flows.executors import Executor, SerialExecutor, WorkerStartError, stop_on_signals
-from flows.pool import cpus_per_worker
+from flows.executors import WorkerStartError, stop_on_signals
+from flows.pool import make_executor, worker_count
 from flows.progress import Progress
 from flows.run import versions
 from flows.run_report import REPORT
@@ -89,21 +89,6 @@ def run_classification(
     finally:
         executor.close()
     return checked(run, result)
-
-
-def make_executor(job: ClassifyJob) -> Executor:
-    """The executor a job asks for."""
-    if job.executor == "serial":
-        return SerialExecutor()
-    from flows.ray_executor import RayExecutor
-
-    workers = worker_count(job)
-    return RayExecutor(
-        workers=workers,
-        cpus_per_worker=cpus_per_worker(workers),
-        gpus_per_worker=job.gpus_per_worker,
-        address=job.address,
-    )
 
 
 def finished(run: Classification) -> dict[str, Any] | None:

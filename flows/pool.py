@@ -10,10 +10,10 @@ from flows.jobs import EvaluateJob
 from flows.sizing import default_workers
 
 if TYPE_CHECKING:
-    from flows.jobs import TrainJob, VolumeJob
+    from flows.jobs import ClassifyJob, TrainJob, VolumeJob
 
 
-def make_executor(job: VolumeJob) -> Executor:
+def make_executor(job: VolumeJob | ClassifyJob) -> Executor:
     """The executor a job asks for."""
     if job.executor == "serial":
         return SerialExecutor()
@@ -58,7 +58,7 @@ def training_threads(job: TrainJob) -> int:
     return max(1, int(cpus_per_worker(training_workers(job))))
 
 
-def worker_count(job: VolumeJob) -> int:
+def worker_count(job: VolumeJob | ClassifyJob) -> int:
     """Worker processes of a job."""
     if job.executor == "serial":
         return 1
@@ -73,7 +73,7 @@ def cpus_per_worker(workers: int) -> float:
     return float(cpus // workers) if workers <= cpus else cpus / workers
 
 
-def threads_per_worker(job: VolumeJob) -> int:
+def threads_per_worker(job: VolumeJob | ClassifyJob) -> int:
     """Threads of the device runtime in one worker."""
     if job.executor == "serial":
         return os.cpu_count() or 1

@@ -17,24 +17,6 @@ if TYPE_CHECKING:
     from segmentation.classification.settings import ClassifierSettings
 
 
-def classifier_optimizer(settings: ClassifierSettings) -> Any:
-    """AdamW; the learning rate rises linearly, and a cosine takes it to 0."""
-    keras = import_keras()
-    warm_up = settings.warm_up_steps
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if warm_up else settings.learning_rate,
-        settings.steps - warm_up,
-        warmup_target=settings.learning_rate if warm_up else None,
-        warmup_steps=warm_up,
-    )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.largest_gradient
-    )
-    if settings.precision == "float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
-
-
 def class_weights(labels: NDArray[np.int64], classes: int, rule: str) -> NDArray[np.float32]:
     """Weight of every class in the loss; the mean over the images is 1.
 

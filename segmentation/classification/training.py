@@ -11,12 +11,13 @@ import numpy as np
 
 from segmentation.classification.feed import SampleFeed
 from segmentation.classification.history import SampleEpoch, SampleRow
-from segmentation.classification.objective import classifier_loss, classifier_optimizer
+from segmentation.classification.objective import classifier_loss
 from segmentation.classification.scorer import SampleScorer
 from segmentation.classification.settings import image_augmentation
 from segmentation.networks.runtime import configure, reading_weights
 from segmentation.networks.variants import copy_weights, with_precision
 from segmentation.training.fit import TrainingStopped
+from segmentation.training.optimizer import make_optimizer
 from segmentation.training.running import as_keras_loss, running_counts
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class _Course:
         working = with_precision(model, settings.precision)
         loss = classifier_loss(training.labels, classes, settings)
         working.compile(
-            classifier_optimizer(settings), as_keras_loss(loss), metrics=[metric], jit_compile=False
+            make_optimizer(settings), as_keras_loss(loss), metrics=[metric], jit_compile=False
         )
         feed = SampleFeed(
             training,

@@ -22,6 +22,7 @@ from segmentation.training.checkpoint import Checkpoint, read_state, write_state
 from segmentation.training.feed import Feed
 from segmentation.training.history import Epoch
 from segmentation.training.losses import make_loss
+from segmentation.training.optimizer import make_optimizer
 from segmentation.training.running import as_keras_loss, running_counts, running_row
 from segmentation.training.samples import CropSampler, fitting_crop, index_classes
 from segmentation.training.scorer import Scorer
@@ -146,7 +147,9 @@ def prepare_training(
     scorer = Scorer.of(model, head, geometry, parts, settings.ignore_label)
     metric = running_counts(num_classes, head, settings.ignore_label)
     working = with_precision(model, settings.precision)
-    working.compile(_optimizer(settings), as_keras_loss(loss), metrics=[metric], jit_compile=False)
+    working.compile(
+        make_optimizer(settings), as_keras_loss(loss), metrics=[metric], jit_compile=False
+    )
     return Training(model, working, metric, feed, scorer, settings)
 
 
@@ -173,23 +176,6 @@ def make_feed(
     )
     sampler = CropSampler(volumes, index, crop, settings.class_share)
     return Feed(sampler, augmentation(settings.augment), settings.batch_size, settings.seed)
-
-
-def _optimizer(settings: TrainSettings) -> Any:
-    keras = import_keras()
-    warm_up = settings.warm_up_steps
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if warm_up else settings.learning_rate,
-        settings.steps - warm_up,
-        warmup_target=settings.learning_rate if warm_up else None,
-        warmup_steps=warm_up,
-    )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.largest_gradient
-    )
-    if settings.precision == "float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
 
 
 @dataclass(slots=True)
