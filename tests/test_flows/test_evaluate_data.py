@@ -531,7 +531,7 @@ def test_screenshots_are_small_enough_for_a_repository(
     monkeypatch.setattr(sys, "argv", ["screenshots", str(tmp_path)])
     screenshots.main()
     names = [path.name for path in sorted(tmp_path.iterdir())]
-    assert names == ["report-nuclei.png", "report-stack.png"]
+    assert names == ["audit-log.png", "report-nuclei.png", "report-stack.png"]
     for path in tmp_path.iterdir():
         with Image.open(path) as picture:
             assert picture.size == (1200, 1600)
