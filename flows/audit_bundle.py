@@ -104,7 +104,7 @@ def _graph_findings(network: Any, card: Card, thresholds: Thresholds) -> list[Fi
 def _training_findings(folder: Path, card: Card, thresholds: Thresholds) -> list[Finding]:
     """What the epochs of the bundle's own training tell, fold by fold; none were kept by others."""
     from segmentation.audit.training import training_findings
-    from segmentation.training.history import Epoch
+    from segmentation.training.history import read_epoch
 
     path = folder / TRAINING / RESULT
     if card.task == "classification" or not path.is_file():
@@ -113,7 +113,7 @@ def _training_findings(folder: Path, card: Card, thresholds: Thresholds) -> list
     found: list[Finding] = []
     for network in document.get("folds") or [document]:
         told = training_findings(
-            [Epoch.from_dict(epoch) for epoch in network["epochs"]],
+            [read_epoch(epoch) for epoch in network["epochs"]],
             monitor=network["monitor"],
             classes=[c.name for c in card.classes],
             settings=network["settings"],

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flows.errors import RequestError
 from flows.sample_data import SampleData, prepare_samples
 from flows.samples import is_sample_catalog
-from flows.training_run import FOLD, RESULT, RUN, TRAINING, check_same, checked_place, deciding
-from segmentation.bundle import CARD_FILE
+from flows.training_run import RUN, AnyTraining, check_same, checked_place, deciding
 from segmentation.classification.history import CROSS_ENTROPY, sample_monitor
 from segmentation.classification.settings import ClassifierSettings
 from segmentation.networks.classifier import CLASSIFIER, CLASSIFIER_PRESETS, check_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from flows.jobs import TrainJob
 
@@ -33,57 +31,12 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ClassifierRun:
-    """A training of a classifier with its folder.
+ClassifierRun: TypeAlias = AnyTraining[SampleData]
 
-    Attributes
-    ----------
-    job : TrainJob
-        What was asked for.
-    data : SampleData
-        Samples and their split.
-    folder : Path
-        The bundle.
-    digest : str
-        Of everything that can change a weight.
-    """
 
-    job: TrainJob
-    data: SampleData
-    folder: Path
-    digest: str
-
-    @property
-    def monitor(self) -> str:
-        """The score that chooses the epoch."""
-        return self.job.monitor if "monitor" in self.job.model_fields_set else CROSS_ENTROPY
-
-    @property
-    def folds(self) -> range:
-        """Numbers of the networks to train."""
-        return range(len(self.data.split["folds"]))
-
-    @property
-    def records(self) -> Path:
-        """Folder of everything but the bundle itself."""
-        return self.folder / TRAINING
-
-    def home(self, fold: int) -> Path:
-        """Bundle of one network."""
-        return self.folder / f"{FOLD}{fold}" if self.job.folds else self.folder
-
-    def records_of(self, fold: int) -> Path:
-        """Records of one network."""
-        return self.home(fold) / TRAINING
-
-    def result(self) -> dict[str, Any] | None:
-        """What came of it, where it is done."""
-        path = self.records / RESULT
-        if not path.is_file() or not (self.folder / CARD_FILE).is_file():
-            return None
-        result: dict[str, Any] = json.loads(path.read_text())
-        return result
+def monitor_of(job: TrainJob) -> str:
+    """The score that chooses the epoch."""
+    return job.monitor if "monitor" in job.model_fields_set else CROSS_ENTROPY
 
 
 def trains_classifier(job: TrainJob) -> bool:
@@ -121,7 +74,7 @@ def plan_classifier(job: TrainJob) -> ClassifierRun:
         check_classifier(preset_of(job), data.image_size, len(data.names))
     except ValueError as error:
         raise RequestError(str(error)) from error
-    run = ClassifierRun(job, data, folder, _digest(job, data))
+    run = AnyTraining(job, data, folder, _digest(job, data))
     known = run.records / RUN
     if known.is_file():
         check_same(known, job, run.digest)
@@ -145,9 +98,7 @@ def check_options(job: TrainJob) -> None:
     try:
         preset_of(job)
         classifier_settings(job, "float32")
-        if "monitor" in job.model_fields_set or job.direction is not None:
-            named = "monitor" in job.model_fields_set
-            sample_monitor(job.monitor if named else CROSS_ENTROPY, job.direction)
+        sample_monitor(monitor_of(job), job.direction)
     except ValueError as error:
         raise RequestError(str(error)) from error
 

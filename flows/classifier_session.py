@@ -11,11 +11,13 @@ from flows.classifier_run import (
     build,
     classifier_settings,
     intensity_rule,
+    monitor_of,
     preset_of,
 )
 from flows.train_classifier_result import Trained, fold_document, provenance, sample_rows
 from flows.training_run import EPOCHS, HISTORY, RESULT, STOP, write_whole
 from segmentation.bundle import ClassInfo, bundle_digest, save_bundle
+from segmentation.training.history import history_csv
 from storage.ome_labels import label_classes
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class ClassifierSession:
             validation,
             test,
             classifier_settings(run.job, choose_precision(run.job.precision)),
-            sample_monitor(run.monitor, run.job.direction),
+            sample_monitor(monitor_of(run.job), run.job.direction),
         )
 
     def finish(self) -> dict[str, Any]:
@@ -107,11 +109,9 @@ class ClassifierSession:
 
     def _record(self, epochs: Sequence[SampleEpoch]) -> None:
         """Write the curves, for programs and for spreadsheets."""
-        from segmentation.classification.history import sample_history
-
         records = self.run.records_of(self.fold)
         write_whole(records / EPOCHS, json.dumps([epoch.to_dict() for epoch in epochs]))
-        (records / HISTORY).write_text(sample_history(epochs, self.run.data.names))
+        (records / HISTORY).write_text(history_csv(epochs, self.run.data.names))
 
     def _rows(self, model: Any) -> list[list[dict[str, Any]]]:
         """Predictions for validation and test part."""

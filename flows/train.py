@@ -20,7 +20,8 @@ from flows.train_work import STOPPED, EnsembleWork, OverfitWork, TrainWork
 from flows.training_report import write_training_report
 from flows.training_run import (
     RESULT,
-    FoldsRun,
+    AnyTraining,
+    LearningData,
     TrainingRun,
     forget_stop,
     plan_training,
@@ -130,7 +131,11 @@ def report(run: TrainingRun, result: dict[str, Any]) -> str:
 
 
 def _results(
-    run: FoldsRun, work: Work, items: Iterable[int], executor: Executor, stop: threading.Event
+    run: AnyTraining[LearningData],
+    work: Work,
+    items: Iterable[int],
+    executor: Executor,
+    stop: threading.Event,
 ) -> list[Any]:
     """Results of all items, in order.
 
@@ -157,7 +162,7 @@ def _as_dict(result: Any) -> dict[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def _again(run: FoldsRun) -> str:
+def _again(run: AnyTraining[LearningData]) -> str:
     return f"run the same command to go on from the last epoch in {run.folder}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,8 @@ from flows.pool import training_workers
 from flows.prepared_images import CACHE_BYTES, PreparedImages
 from flows.sizing import RESERVED_KERAS, training_memory
 from flows.train_work import STOPPED
-from flows.training_run import RESULT, open_training
-from segmentation.bundle import CARD_FILE, bundle_digest, load_card, load_model, save_bundle
+from flows.training_run import open_training
+from segmentation.bundle import bundle_digest, load_card, load_model, save_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +58,9 @@ class ClassifierWork:
         from flows.classifier_session import ClassifierSession
         from segmentation.training.fit import TrainingStopped
 
-        records = self.run.records_of(fold)
-        if (records / RESULT).is_file() and (self.run.home(fold) / CARD_FILE).is_file():
-            document: dict[str, Any] = json.loads((records / RESULT).read_text())
-            return document
+        done = self.run.result_of(fold)
+        if done is not None:
+            return done
         open_training(self.run, fold)
         try:
             return ClassifierSession.begin(self.run, fold, images).finish()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flows.train_network import check_network
-from flows.training_run import RESULT, TrainingRun, open_training
-from segmentation.bundle import CARD_FILE, bundle_digest, load_card, load_model, save_bundle
+from flows.training_run import TrainingRun, open_training
+from segmentation.bundle import bundle_digest, load_card, load_model, save_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +49,9 @@ class TrainWork:
         from flows.train_session import Session
         from segmentation.training.fit import TrainingStopped
 
-        records = self.run.records_of(fold)
-        if (records / RESULT).is_file() and (self.run.home(fold) / CARD_FILE).is_file():
-            document: dict[str, Any] = json.loads((records / RESULT).read_text())
-            return document
+        done = self.run.result_of(fold)
+        if done is not None:
+            return done
         open_training(self.run, fold)
         try:
             return Session.begin(self.run, fold).finish()

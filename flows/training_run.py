@@ -17,7 +17,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from flows.errors import RequestError
 from flows.new_bundle import new_bundle
@@ -45,55 +45,27 @@ FREE = frozenset(
 )
 
 
-class Split(Protocol):
-    """What every kind of training has: items divided into parts."""
+class LearningData(Protocol):
+    """What every kind of training learns from: items divided into parts."""
 
     @property
     def split(self) -> dict[str, Any]:
         """Content of split.json."""
 
 
-class FoldsRun(Protocol):
-    """What every kind of training has: a job, its data, and a folder for each network."""
-
-    @property
-    def job(self) -> TrainJob:
-        """What was asked for."""
-
-    @property
-    def data(self) -> Split:
-        """What is learned from."""
-
-    @property
-    def digest(self) -> str:
-        """Of everything that can change a weight."""
-
-    @property
-    def folder(self) -> Path:
-        """The bundle."""
-
-    @property
-    def folds(self) -> range:
-        """Numbers of the networks to train."""
-
-    @property
-    def records(self) -> Path:
-        """Folder of everything but the bundle itself."""
-
-    def records_of(self, fold: int) -> Path:
-        """Records of one network."""
+Data = TypeVar("Data", bound=LearningData, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingRun:
-    """A training with its folder.
+@dataclass(frozen=True, slots=True, eq=False)
+class AnyTraining(Generic[Data]):
+    """A training with its folder, whatever is learned.
 
     Attributes
     ----------
     job : TrainJob
         What was asked for.
-    data : TrainingData
-        Volumes and their split.
+    data : LearningData
+        Volumes or samples, and their split.
     folder : Path
         The bundle.
     digest : str
@@ -101,7 +73,7 @@ class TrainingRun:
     """
 
     job: TrainJob
-    data: TrainingData
+    data: Data
     folder: Path
     digest: str
 
@@ -125,11 +97,22 @@ class TrainingRun:
 
     def result(self) -> dict[str, Any] | None:
         """What came of it, where it is done."""
-        path = self.records / RESULT
-        if not path.is_file() or not (self.folder / CARD_FILE).is_file():
-            return None
-        result: dict[str, Any] = json.loads(path.read_text())
-        return result
+        return _done(self.folder)
+
+    def result_of(self, fold: int) -> dict[str, Any] | None:
+        """What came of one network, where it is done."""
+        return _done(self.home(fold))
+
+
+def _done(bundle: Path) -> dict[str, Any] | None:
+    path = bundle / TRAINING / RESULT
+    if not path.is_file() or not (bundle / CARD_FILE).is_file():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+TrainingRun: TypeAlias = AnyTraining[TrainingData]
 
 
 def plan_training(job: TrainJob) -> TrainingRun:
@@ -148,7 +131,7 @@ def plan_training(job: TrainJob) -> TrainingRun:
     known = folder / TRAINING / RUN
     if known.is_file() and not job.overfit_one:
         check_same(known, job, digest)
-    return TrainingRun(job, data, folder, digest)
+    return AnyTraining(job, data, folder, digest)
 
 
 def checked_place(job: TrainJob) -> Path:
@@ -168,7 +151,7 @@ def checked_place(job: TrainJob) -> Path:
     return new_bundle(job.out, (TRAINING,))
 
 
-def open_training(run: FoldsRun, fold: int) -> Path:
+def open_training(run: AnyTraining[LearningData], fold: int) -> Path:
     """Make the folders of a network and note what they belong to; its records.
 
     Workers do this, once they know that the network can be trained: a request that is refused
@@ -182,7 +165,7 @@ def open_training(run: FoldsRun, fold: int) -> Path:
     return run.records_of(fold)
 
 
-def forget_stop(run: FoldsRun) -> None:
+def forget_stop(run: AnyTraining[LearningData]) -> None:
     """Forget an earlier wish to stop."""
     for fold in run.folds:
         (run.records_of(fold) / STOP).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import sys
 import threading
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from flows.training_run import FoldsRun
+    from flows.training_run import AnyTraining, LearningData
 
 POLL_SECONDS = 0.5
 # What is told of an epoch: of a segmentation, or of a classifier.
@@ -26,13 +27,15 @@ SCORES = {
 
 @contextmanager
 def watched(
-    run: FoldsRun, stop: threading.Event, listener: Callable[[float], None] | None = None
+    run: AnyTraining[LearningData],
+    stop: threading.Event,
+    listener: Callable[[float], None] | None = None,
 ) -> Iterator[None]:
     """Tell about the epochs of a training while the context lasts.
 
     Parameters
     ----------
-    run : FoldsRun
+    run : AnyTraining
         Its records lie where this process can read them.
     stop : threading.Event
         Once it is set, every training is asked to stop after its current step.
@@ -41,7 +44,10 @@ def watched(
     """
     finished = threading.Event()
     watch = _Watch(run, stop, listener)
-    thread = threading.Thread(target=watch.until, args=(finished,), daemon=True)
+    # A thread begins with an empty context: Prefect would not know its server there, and start
+    # another one.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(watch.until, finished), daemon=True)
     thread.start()
     try:
         yield
@@ -56,7 +62,7 @@ class _Watch:
 
     def __init__(
         self,
-        run: FoldsRun,
+        run: AnyTraining[LearningData],
         stop: threading.Event,
         listener: Callable[[float], None] | None,
     ) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from segmentation.metrics.ratios import ratio
-from segmentation.training.history import CURVES
+from segmentation.training.history import AnyEpoch
 from segmentation.training.monitor import MonitorError
 from segmentation.training.running import LEAST_PROBABILITY
 
@@ -69,40 +67,17 @@ class SampleRow:
         chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
         return cls.of(confusion, -float(np.log(np.maximum(chosen, LEAST_PROBABILITY)).sum()))
 
+    def named(self, class_names: Sequence[str]) -> dict[str, float | None]:
+        """Every score by its name."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "cross_entropy": self.cross_entropy,
+            **{f"recall_{c}": value for c, value in zip(class_names, self.recall, strict=True)},
+        }
 
-@dataclass(frozen=True, slots=True)
-class SampleEpoch:
-    """One epoch of a classifier; the fields are those of `segmentation.training.history.Epoch`.
 
-    Attributes
-    ----------
-    epoch, steps, planned_steps : int
-        Epochs and steps done; steps planned.
-    seconds : float
-        Since the training was begun.
-    learning_rate : float
-        Of the epoch's last step.
-    loss : float
-        Keras's running mean.
-    curves : dict
-        `SampleRow` by ``train_running``, ``train_eval``, ``val`` and ``val_batchstats``; all but
-        the first are of the same weights. The last is None without BatchNorm.
-    best : bool
-        Whether no earlier epoch was better by the monitor.
-    """
-
-    epoch: int
-    steps: int
-    planned_steps: int
-    seconds: float
-    learning_rate: float
-    loss: float
-    curves: Mapping[str, SampleRow | None]
-    best: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain form, for JSON."""
-        return asdict(self)
+SampleEpoch: TypeAlias = AnyEpoch[SampleRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,28 +142,3 @@ def sample_monitor(name: str, direction: str | None = None) -> SampleMonitor:
             f"or give {DIRECTIONS[name]!r}",
         )
     return SampleMonitor(name, DIRECTIONS[name])
-
-
-def sample_history(epochs: Sequence[SampleEpoch], class_names: Sequence[str]) -> str:
-    """The epochs as Keras's CSVLogger would write them; what is undefined is left empty."""
-    heads = ["epoch", "steps", "seconds", "learning_rate", "loss", "best"]
-    scores = [
-        "accuracy",
-        "balanced_accuracy",
-        "cross_entropy",
-        *(f"recall_{c}" for c in class_names),
-    ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*heads, *(f"{curve}_{score}" for curve in CURVES for score in scores)])
-    for epoch in epochs:
-        plain = [getattr(epoch, head) for head in heads[:-1]]
-        cells = [cell for curve in CURVES for cell in _cells(epoch.curves[curve], len(scores))]
-        writer.writerow([*plain, int(epoch.best), *cells])
-    return text.getvalue()
-
-
-def _cells(row: SampleRow | None, columns: int) -> list[float | None]:
-    if row is None:
-        return [None] * columns
-    return [row.accuracy, row.balanced_accuracy, row.cross_entropy, *row.recall]

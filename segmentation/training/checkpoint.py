@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from segmentation.networks.runtime import reading_weights
-from segmentation.training.history import Epoch
+from segmentation.training.history import Epoch, read_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class Checkpoint:
                 f"{path} has schema {document['schema']}; this version goes on from {SCHEMA}. "
                 "Remove it to begin the training anew"
             )
-        return cls(state, best, tuple(map(Epoch.from_dict, document["epochs"])))
+        return cls(state, best, tuple(map(read_epoch, document["epochs"])))
 
 
 def _numbered(file: Any, kind: str) -> list[NDArray[Any]]:

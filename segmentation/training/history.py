@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from segmentation.metrics.scores import scores
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from segmentation.metrics.confusion import ConfusionMatrix
 
 CURVES = ("train_running", "train_eval", "val", "val_batchstats")
+
+
+class Scored(Protocol):
+    """Scores of one part after one epoch, whatever was learned."""
+
+    def named(self, class_names: Sequence[str]) -> dict[str, float | None]:
+        """Every score by its name."""
+
+
+RowType = TypeVar("RowType", bound=Scored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +57,19 @@ class Row:
         """Inverse of `asdict`, after JSON."""
         return cls(data["macro_foreground_dice"], tuple(data["dice"]), data["cross_entropy"])
 
+    def named(self, class_names: Sequence[str]) -> dict[str, float | None]:
+        """Every score by its name."""
+        return {
+            "macro_foreground_dice": self.macro_foreground_dice,
+            "cross_entropy": self.cross_entropy,
+            **{f"dice_{c}": dice for c, dice in zip(class_names, self.dice, strict=True)},
+        }
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One epoch.
+
+# Without slots: with them, Python 3.11 fails when a frozen generic is made under an alias.
+@dataclass(frozen=True)
+class AnyEpoch(Generic[RowType]):
+    """One epoch of a training, whatever is learned.
 
     Attributes
     ----------
@@ -63,7 +82,7 @@ class Epoch:
     loss : float
         Keras's running mean: of every step's loss, before its update, in training mode.
     curves : dict
-        Row or None of ``train_running`` (as the loss: changing weights, training mode),
+        Scores or None of ``train_running`` (as the loss: changing weights, training mode),
         ``train_eval`` (part of the training regions), ``val`` (both with the weights at the end
         of the epoch, as they will be used) and ``val_batchstats`` (the same weights, but
         BatchNorm takes the statistics of what it is shown; None without BatchNorm).
@@ -77,38 +96,37 @@ class Epoch:
     seconds: float
     learning_rate: float
     loss: float
-    curves: Mapping[str, Row | None]
+    curves: Mapping[str, RowType | None]
     best: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form, for JSON."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Epoch:
-        """Inverse of `to_dict`, after JSON."""
-        curves = {
-            name: None if row is None else Row.from_dict(row)
-            for name, row in data["curves"].items()
-        }
-        return cls(**{**data, "curves": curves})
+
+Epoch: TypeAlias = AnyEpoch[Row]
 
 
-def history_csv(epochs: Sequence[Epoch], class_names: Sequence[str]) -> str:
+def read_epoch(data: Mapping[str, Any]) -> Epoch:
+    """Inverse of `AnyEpoch.to_dict`, after JSON."""
+    curves = {
+        name: None if row is None else Row.from_dict(row) for name, row in data["curves"].items()
+    }
+    return AnyEpoch(**{**data, "curves": curves})
+
+
+def history_csv(epochs: Sequence[AnyEpoch[RowType]], class_names: Sequence[str]) -> str:
     """The epochs as Keras's CSVLogger would write them; what is undefined is left empty."""
     heads = ["epoch", "steps", "seconds", "learning_rate", "loss", "best"]
-    scores_of = ["macro_foreground_dice", "cross_entropy", *(f"dice_{c}" for c in class_names)]
+    rows = [row for epoch in epochs for row in epoch.curves.values() if row is not None]
+    names = list(rows[0].named(class_names)) if rows else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*heads, *(f"{curve}_{score}" for curve in CURVES for score in scores_of)])
+    writer.writerow([*heads, *(f"{curve}_{name}" for curve in CURVES for name in names)])
     for epoch in epochs:
         plain = [getattr(epoch, head) for head in heads[:-1]]
-        cells = [cell for curve in CURVES for cell in _cells(epoch.curves[curve], len(scores_of))]
-        writer.writerow([*plain, int(epoch.best), *cells])
+        found = [row.named(class_names) if row else {} for row in map(epoch.curves.get, CURVES)]
+        writer.writerow(
+            [*plain, int(epoch.best), *(row.get(name) for row in found for name in names)]
+        )
     return text.getvalue()
-
-
-def _cells(row: Row | None, columns: int) -> list[float | None]:
-    if row is None:
-        return [None] * columns
-    return [row.macro_foreground_dice, row.cross_entropy, *row.dice]

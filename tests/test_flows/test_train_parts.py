@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +105,20 @@ def test_every_new_epoch_is_told_once(run, capsys):
         "train_eval undefined, val 0.250",
     ]
     assert told[-1] == pytest.approx(100 * (0.5 + 0.25) / 2)
+
+
+def test_the_listener_knows_the_settings_of_the_flow(run):
+    """Prefect keeps its server in a context variable; without it, it would start another one."""
+    server = ContextVar("server", default="none")
+    server.set("ours")
+    told = []
+    with watched(run, threading.Event(), lambda _: told.append(server.get())):
+        write_whole(run.records_of(0) / EPOCHS, json.dumps([epoch(1)]))
+        deadline = time.monotonic() + 20
+        while not told:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert set(told) == {"ours"}
 
 
 def test_the_wish_to_stop_is_handed_on_and_forgotten(run):

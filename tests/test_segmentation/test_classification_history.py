@@ -10,9 +10,9 @@ import pytest
 from segmentation.classification.history import (
     SampleEpoch,
     SampleRow,
-    sample_history,
     sample_monitor,
 )
+from segmentation.training.history import history_csv
 from segmentation.training.monitor import MonitorError
 
 ROW = SampleRow(0.7, 0.65, (0.8, 0.5), 0.6)
@@ -82,7 +82,7 @@ def test_s0_7_a_monitor_that_misleads_is_refused(name, direction, code):
 
 
 def test_the_table_has_a_column_for_each_score_of_each_curve():
-    text = sample_history([epoch(1, best=True), epoch(2)], ("a", "b"))
+    text = history_csv([epoch(1, best=True), epoch(2)], ("a", "b"))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["best"] for row in rows] == ["1", "0"]
     assert rows[1]["val_balanced_accuracy"] == "0.65"
