@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,16 +18,14 @@ from flows.progress import Progress
 from flows.run import versions
 from flows.run_report import REPORT
 from flows.shard_stage import Execution, resumable
+from flows.stage_clock import StageClock, plain
 from storage.errors import StorageError
 from storage.stores import join_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flows.jobs import ClassifyJob
     from flows.progress import ProgressMaker
-
-    Wrap = Callable[[str, Callable[..., Any]], Callable[..., Any]]
+    from flows.stage_clock import Wrap
 
 NAMED = 3
 
@@ -36,7 +33,7 @@ NAMED = 3
 def run_classification(
     job: ClassifyJob,
     *,
-    wrap: Wrap = lambda _name, stage: stage,
+    wrap: Wrap = plain,
     progress: ProgressMaker = Progress,
 ) -> dict[str, Any]:
     """Classify, write table, result and report.
@@ -64,15 +61,8 @@ def run_classification(
         else is done and written, if images could not be read.
     """
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    seconds: dict[str, float] = {}
-
-    def stage(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        started = time.perf_counter()
-        value = wrap(name, function)(*arguments)
-        seconds[name] = round(time.perf_counter() - started, 3)
-        return value
-
-    run: Classification = stage("plan", prepare_classification, job, f"{now}-{uuid4().hex[:8]}")
+    clock = StageClock(wrap)
+    run: Classification = clock.run("plan", prepare_classification, job, f"{now}-{uuid4().hex[:8]}")
     known = finished(run)
     if known is not None:
         return checked(run, known | {"already_done": True})
@@ -82,10 +72,10 @@ def run_classification(
             stop_on_signals() as stop,
             resumable(run.url, OSError, StorageError, WorkerStartError),
         ):
-            stage("predict", predict, run, Execution(executor, stop, progress))
-            result: dict[str, Any] = stage("score", collect, run)
-            stage("report", write_classification_report, run, result)
-            _write_run(run, seconds)
+            clock.run("predict", predict, run, Execution(executor, stop, progress))
+            result: dict[str, Any] = clock.run("score", collect, run)
+            clock.run("report", write_classification_report, run, result)
+            _write_run(run, clock.seconds)
     finally:
         executor.close()
     return checked(run, result)

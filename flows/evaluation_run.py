@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,21 +14,19 @@ from flows.pool import make_executor, worker_count
 from flows.progress import Progress
 from flows.run_report import REPORT, write_evaluation_report
 from flows.shard_stage import Execution, resumable
+from flows.stage_clock import StageClock, plain
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flows.jobs import EvaluateJob
     from flows.progress import ProgressMaker
-
-    Wrap = Callable[[str, Callable[..., Any]], Callable[..., Any]]
+    from flows.stage_clock import Wrap
 
 
 def run_evaluation(
     job: EvaluateJob,
     *,
-    wrap: Wrap = lambda _name, stage: stage,
+    wrap: Wrap = plain,
     progress: ProgressMaker = Progress,
 ) -> dict[str, Any]:
     """Evaluate, write result and report.
@@ -56,7 +53,7 @@ def run_evaluation(
         If shards are left to do; the same job goes on from there.
     """
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    clock = _Clock(wrap)
+    clock = StageClock(wrap)
     evaluation = clock.run("plan", prepare_evaluation, job, f"{now}-{uuid4().hex[:8]}")
     if all(map(evaluation.blobs.exists, ("result.json", REPORT))):
         known: dict[str, Any] = json.loads(evaluation.blobs.read("result.json"))
@@ -77,20 +74,6 @@ def run_evaluation(
     finally:
         executor.close()
     return result | _places(evaluation)
-
-
-class _Clock:
-    """Runs stages and keeps their seconds."""
-
-    def __init__(self, wrap: Wrap) -> None:
-        self.seconds: dict[str, float] = {}
-        self._wrap = wrap
-
-    def run(self, name: str, stage: Callable[..., Any], *arguments: Any) -> Any:
-        started = time.perf_counter()
-        result = self._wrap(name, stage)(*arguments)
-        self.seconds[name] = round(time.perf_counter() - started, 3)
-        return result
 
 
 def _places(evaluation: Evaluation) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.executors import Executor, SerialExecutor
 from flows.jobs import EvaluateJob
@@ -15,32 +15,25 @@ if TYPE_CHECKING:
 
 def make_executor(job: VolumeJob | ClassifyJob) -> Executor:
     """The executor a job asks for."""
-    if job.executor == "serial":
-        return SerialExecutor()
-    from flows.ray_executor import RayExecutor
-
-    workers = worker_count(job)
-    return RayExecutor(
-        workers=workers,
-        cpus_per_worker=cpus_per_worker(workers),
-        gpus_per_worker=job.gpus_per_worker,
-        address=job.address,
-    )
+    return _executor(job, worker_count(job))
 
 
 def make_training_executor(job: TrainJob) -> Executor:
     """The executor of a training: one network at a time in every worker."""
+    return _executor(job, training_workers(job), in_flight=1)
+
+
+def _executor(job: VolumeJob | ClassifyJob | TrainJob, workers: int, **options: Any) -> Executor:
     if job.executor == "serial":
         return SerialExecutor()
     from flows.ray_executor import RayExecutor
 
-    workers = training_workers(job)
     return RayExecutor(
         workers=workers,
         cpus_per_worker=cpus_per_worker(workers),
         gpus_per_worker=job.gpus_per_worker,
         address=job.address,
-        in_flight=1,
+        **options,
     )
 
 
