@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from prefect.artifacts import (
     create_link_artifact,
@@ -15,10 +16,11 @@ from prefect.artifacts import (
 
 from flows.progress import Progress
 from flows.report.markdown import render_markdown, table_rows
+from flows.report.safe import cell_safe, markdown_safe
 from flows.train_result import headline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 def leave_artifacts(result: dict[str, Any], *, key: str, name: str, report: str) -> None:
@@ -37,10 +39,25 @@ def leave_artifacts(result: dict[str, Any], *, key: str, name: str, report: str)
     """
     rows = table_rows(result)
     if rows:
-        create_table_artifact(rows, key=f"maskmill-{key}-classes", description=name)
+        leave_table(rows, key=f"maskmill-{key}-classes", description=name)
     create_markdown_artifact(render_markdown(result), key=f"maskmill-{key}-scores")
-    link = report if "://" in report else f"file://{report}"
-    create_link_artifact(link, link_text="report", key=f"maskmill-{key}-report")
+    leave_link(report, key=f"maskmill-{key}-report")
+
+
+def leave_table(rows: Sequence[Mapping[str, Any]], *, key: str, description: str) -> None:
+    """A table in whose cells and description a page finds nothing to interpret."""
+    safe = [
+        {name: cell_safe(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+        for row in rows
+    ]
+    create_table_artifact(safe, key=key, description=markdown_safe(description))
+
+
+def leave_link(report: str, *, key: str) -> None:
+    """The link to a report: its address is quoted, so that it ends where the path ends."""
+    scheme, found, path = report.partition("://")
+    link = f"{scheme}://{quote(path)}" if found else f"file://{quote(report)}"
+    create_link_artifact(link, link_text="report", key=key)
 
 
 @contextmanager
@@ -83,7 +100,6 @@ def leave_training(result: dict[str, Any], *, key: str, name: str, report: str) 
     """
     found = headline(result)
     rows = [{"class": label, "dice": dice} for label, dice in found["dice"].items()]
-    create_table_artifact(
-        rows, key=f"maskmill-{key}-classes", description=f"{name}, {found['scored_on']}"
-    )
-    create_link_artifact(f"file://{report}", link_text="report", key=f"maskmill-{key}-report")
+    described = f"{name}, {found['scored_on']}"
+    leave_table(rows, key=f"maskmill-{key}-classes", description=described)
+    leave_link(report, key=f"maskmill-{key}-report")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
+from flows.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,14 +23,7 @@ def read_content(path: str) -> dict[str, Any]:
     RequestError
         If the file is no catalog.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise RequestError(f"catalog {path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise RequestError(f"catalog {path} is not YAML: {error}") from error
+    content = read_yaml(path, "catalog")
     if not isinstance(content, dict):
         raise RequestError(f"catalog {path} has no volumes; expected 'volumes:' and a list")
     unknown = sorted(map(str, content.keys() - set(TOP_FIELDS)))

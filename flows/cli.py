@@ -24,6 +24,8 @@ from flows.errors import (
     RequestError,
     VerificationError,
 )
+from flows.executors import WorkerStartError
+from flows.report.safe import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,19 +41,21 @@ app = typer.Typer(
 ENVIRONMENT = {
     # Prefect gives its own server 20 seconds to start; a busy machine needs more.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-}
-QUIET = {
+    # Nobody outside is told that a command runs, unless the user has said so.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
-    "RAY_USAGE_STATS_ENABLED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
 # Typer's own base of every error in arguments, under a name that is public.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+LONGEST_MESSAGE = 20_000
 
 
 def main() -> None:
@@ -98,7 +102,8 @@ def run_verb(
         _leave(EXIT_INCOMPLETE)
     else:
         code = result.pop("exit_code", EXIT_DONE)
-        sys.stdout.write(json.dumps(result) + "\n" if extra["json"] else show(result))
+        # Names come from files of others: a terminal must find nothing in them to obey.
+        sys.stdout.write(json.dumps(result) + "\n" if extra["json"] else printable(show(result)))
         sys.stdout.flush()
         if code:
             _leave(code)
@@ -128,7 +133,7 @@ def _report(error: Exception, *, as_json: bool) -> None:
     """One message on stderr; with --json the same on stdout, with what is known so far."""
     message = _describe(error)
     if as_json:
-        result = error.result if isinstance(error, IncompleteRunError) else {}
+        result = error.result if isinstance(error, IncompleteRunError | VerificationError) else {}
         document = {**result, "error": message, "exit_code": exit_code(error)}
         sys.stdout.write(json.dumps(document, default=str) + "\n")
         sys.stdout.flush()
@@ -149,7 +154,7 @@ def _describe(error: Exception) -> str:
 def exit_code(error: BaseException) -> int:
     """Exit code of an error; see the public contract."""
     full = isinstance(error, OSError) and error.errno in NO_SPACE
-    if full or isinstance(error, IncompleteRunError):
+    if full or isinstance(error, IncompleteRunError | WorkerStartError):
         return EXIT_INCOMPLETE
     if isinstance(error, VerificationError):
         return EXIT_VERIFICATION
@@ -159,7 +164,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def _message(text: str) -> None:
-    sys.stderr.write(f"maskmill: {text}\n")
+    sys.stderr.write(f"maskmill: {printable(text[:LONGEST_MESSAGE])}\n")
     sys.stderr.flush()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import types
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 import typer
 
 from flows.errors import RequestError
 from flows.jobs import is_argument
+from flows.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,14 +96,7 @@ def read_config(path: str, model: type[Job]) -> dict[str, Any]:
     RequestError
         If the file cannot be read, is no mapping, or names a field the job does not have.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise RequestError(f"config {path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise RequestError(f"config {path} is not YAML: {error}") from error
+    content = read_yaml(path, "config")
     if not isinstance(content, dict):
         raise RequestError(f"config {path} holds {type(content).__name__}; expected fields: values")
     fields = {str(key).replace("-", "_"): value for key, value in content.items()}

@@ -2,12 +2,14 @@
 
 Prefect would start one by itself. Ours leaves Ctrl-C to the run, which stops at a shard border
 and still has to tell the server; it is gone soon after the run is, even if that was killed; and
-it may take its time to start on a busy machine.
+it may take its time to start on a busy machine. It listens on this machine alone, asks for a
+password that is made for it, and tells nobody outside that it runs.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from flows.errors import IncompleteRunError, VerificationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,7 +35,10 @@ EMBEDDED = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
 }
+AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 
 
 @contextmanager
@@ -43,26 +50,52 @@ def prefect_server() -> Iterator[None]:
     RuntimeError
         If ours does not start; the message ends with what it said last.
     """
-    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 no flow here
+    from prefect.settings import (  # noqa: TID251 no flow here
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        temporary_settings,
+    )
 
     if PREFECT_API_URL.value():
         yield
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
+    # Others on this machine, and pages in its browsers, reach a loopback port as well.
+    password = f"maskmill:{secrets.token_urlsafe(32)}"
     with TemporaryFile() as said:
         server = subprocess.Popen(  # noqa: S603 our own interpreter and module
             [sys.executable, "-m", "flows.prefect_server", str(port)],
-            env=os.environ | EMBEDDED,
+            env=os.environ | EMBEDDED | {AUTH: password},
             stdout=said,
             stderr=said,
         )
         try:
             _await(server, f"{url}/health", said)
-            with temporary_settings({PREFECT_API_URL: url}):
+            with (
+                temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}),
+                _while_alive(server),
+            ):
                 yield
         finally:
             _stop(server)
+
+
+@contextmanager
+def _while_alive(server: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Tell what a dead server breaks from an error of the run."""
+    try:
+        yield
+    except (IncompleteRunError, VerificationError, ValueError):
+        raise
+    except Exception as error:
+        if server.poll() is None:
+            raise
+        raise IncompleteRunError(
+            "the embedded Prefect server ended during the run; what is finished is recorded, run "
+            "the same command to go on",
+            {},
+        ) from error
 
 
 def _free_port() -> int:

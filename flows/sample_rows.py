@@ -30,7 +30,11 @@ def read_rows(path: str) -> list[Row]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"the table {path} cannot be read: {error}") from error
-    lines = [line for line in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in line)]
+    try:
+        cells = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise RequestError(f"the table {path} is not CSV: {error}") from error
+    lines = [line for line in cells if any(cell.strip() for cell in line)]
     head = [cell.strip() for cell in lines[0]] if lines else []
     if IMAGE not in head or len(set(head)) < len(head) or len(lines) < 2:
         raise RequestError(

@@ -27,6 +27,7 @@ from flows.sample_rows import (
     read_rows,
     some_names,
 )
+from flows.yaml_file import read_yaml
 from storage.images import ImageSource, open_images
 from storage.stores import is_local
 
@@ -190,12 +191,7 @@ def check_known(samples: Iterable[Sample], names: Iterable[str], where: str) -> 
 
 
 def _content(path: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RequestError(f"catalog {path} cannot be read as YAML: {error}") from error
+    content = read_yaml(path, "catalog")
     if not isinstance(content, dict):
         raise RequestError(f"catalog {path} has no fields; expected samples: TABLE.csv")
     return content

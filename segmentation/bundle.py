@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from segmentation.bundle_fields import card_problem, intensity_problem, name_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     import keras
 
 SCHEMA = 1
+MOST_NAMED = 5
+# Training figures of thousands of volumes fit; a file that is no card is not read whole.
+MAX_CARD_BYTES = 2**27
 MODEL_FILE = "model.keras"
 CARD_FILE = "card.json"
 SEGMENTATION, CLASSIFICATION = TASKS = ("segmentation", "classification")
@@ -137,8 +142,12 @@ class Card:
                 f"axes are {self.axes!r} and head {self.head!r}; "
                 "expected 'yx' or 'zyx', and 'softmax' or 'sigmoid'"
             )
+        problems = (name_problem(info.name) for info in self.classes)
+        problem = next(filter(None, problems), None)
+        problem = problem or intensity_problem(self.intensity, self.channels)
+        if problem is not None:
+            raise BundleError(problem)
         _check_task(self)
-        _check_intensity(self.intensity, self.channels)
 
     @property
     def num_classes(self) -> int:
@@ -166,11 +175,15 @@ class Card:
         values = {name: value for name, value in data.items() if name != "schema"}
         unknown = values.keys() - {f.name for f in fields(cls)}
         if unknown:
-            raise BundleError(f"the card has unknown fields {sorted(unknown)}; remove them")
-        try:
-            return cls(**{name: _frozen(name, value) for name, value in values.items()})
-        except (TypeError, KeyError) as error:
-            raise BundleError(f"the card is incomplete or malformed: {error}") from error
+            raise BundleError(
+                f"the card has unknown fields {sorted(map(str, unknown))[:MOST_NAMED]}; remove them"
+            )
+        needed = {f.name for f in fields(cls) if MISSING is f.default is f.default_factory}
+        lacking = ", ".join(sorted(needed - values.keys()))
+        problem = f"lacks {lacking}" if lacking else card_problem(values)
+        if problem is not None:
+            raise BundleError(f"the card is incomplete or malformed: it {problem}")
+        return cls(**{name: _frozen(name, value) for name, value in values.items()})
 
 
 def _frozen(name: str, value: Any) -> Any:
@@ -221,25 +234,6 @@ def require_task(card: Card, task: str, where: str) -> None:
     )
 
 
-def _check_intensity(intensity: Mapping[str, Any], channels: int) -> None:
-    rule, low, high = (intensity.get(key) for key in ("rule", "low", "high"))
-    if rule == "percentiles":
-        if not (isinstance(low, int | float) and isinstance(high, int | float)):
-            raise BundleError(f"intensity percentiles are {low!r} and {high!r}; expected numbers")
-        if not 0 <= low < high <= 100:
-            raise BundleError(f"intensity percentiles {low}, {high} are not 0 <= low < high <= 100")
-    elif rule == "fixed":
-        if not (isinstance(low, list) and isinstance(high, list)):
-            raise BundleError("fixed intensities are not lists; give one low and high a channel")
-        if not len(low) == len(high) == channels:
-            raise BundleError(
-                f"fixed intensities name {len(low)} and {len(high)} channels; "
-                f"the network has {channels}"
-            )
-    else:
-        raise BundleError(f"intensity rule is {rule!r}; expected 'percentiles' or 'fixed'")
-
-
 def save_bundle(folder: Path | str, model: keras.Model, card: Card) -> Card:
     """Write a bundle; the card comes last, so that a folder with a card is whole.
 
@@ -276,10 +270,7 @@ def load_card(folder: Path | str) -> Card:
                 f"{folder} is not a bundle: it has no {name}. "
                 "Make one with `maskmill train` or `maskmill pack`"
             )
-    try:
-        data = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundleError(f"{folder / CARD_FILE} is not JSON: {error}") from error
+    data = _card_data(folder / CARD_FILE)
     card = Card.from_dict(data if isinstance(data, dict) else {})
     digest = _sha256(folder / MODEL_FILE)
     if digest != card.model_sha256:
@@ -289,6 +280,15 @@ def load_card(folder: Path | str) -> Card:
             "Copy the bundle again, or pack the model again"
         )
     return card
+
+
+def _card_data(path: Path) -> Any:
+    if path.stat().st_size > MAX_CARD_BYTES:
+        raise BundleError(f"{path} has more than {MAX_CARD_BYTES // 2**20} MiB; it is no card")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not JSON: {error}") from error
 
 
 def load_model(folder: Path | str) -> keras.Model:

@@ -13,6 +13,7 @@ from storage.stores import join_url
 
 LABELS = "labels"
 METADATA = "zarr.json"
+LONGEST_CLASS_NAME = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -28,6 +29,22 @@ def check_name(name: str) -> str:
         raise StorageError(
             f"label name {name!r} is not usable; use up to 64 letters, digits, '.', '_' or '-', "
             "beginning with a letter or digit, without '..' or '/'"
+        )
+    return name
+
+
+def check_class_name(name: str) -> str:
+    """Name of a class as given; any letters and signs that can be printed.
+
+    Raises
+    ------
+    StorageError
+        If it is empty, too long, or holds line breaks or control characters.
+    """
+    if not name.strip() or len(name) > LONGEST_CLASS_NAME or not name.isprintable():
+        raise StorageError(
+            f"class name {name[:LONGEST_CLASS_NAME]!r} is not usable; use 1 to "
+            f"{LONGEST_CLASS_NAME} letters, digits and signs, without line breaks"
         )
     return name
 

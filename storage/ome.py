@@ -7,16 +7,21 @@ windows of ``f`` finer ones starts ``0.5 · (f - 1)`` fine voxels later than the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from storage.errors import StorageError
+from storage.ome_values import finite, relative_path, shown, text_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 AXIS_ORDER = "".join(AXIS_TYPES)
+LONGEST = 200
+# What reading a field of an unexpected kind raises.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError)
 DOWNSCALING = {
     "mean": "mean of non-overlapping windows; integers are rounded half up",
     "mode": "most frequent value of non-overlapping windows; a tie gives the lowest non-zero one",
@@ -84,17 +89,17 @@ def check_axes(names: Sequence[str], where: str) -> None:
     StorageError
         Naming the axes found and those expected.
     """
-    shown = ", ".join(str(name) for name in names)
+    listed = ", ".join(str(name) for name in names)[:LONGEST]
     unknown = [str(name) for name in names if name not in AXIS_TYPES]
     if unknown:
         raise StorageError(
-            f"{where} has the unknown axes {', '.join(unknown)} among ({shown}); "
+            f"{where} has the unknown axes {', '.join(unknown)[:LONGEST]} among ({listed}); "
             f"maskmill reads the axes t, c, z, y, x"
         )
     if list(names) != [name for name in AXIS_ORDER if name in names]:
-        raise StorageError(f"{where} has the axes ({shown}); expected the order t, c, z, y, x")
+        raise StorageError(f"{where} has the axes ({listed}); expected the order t, c, z, y, x")
     if "y" not in names or "x" not in names:
-        raise StorageError(f"{where} has the axes ({shown}); expected y and x among them")
+        raise StorageError(f"{where} has the axes ({listed}); expected y and x among them")
 
 
 def parse_image(attributes: Mapping[str, Any], url: str) -> ImageMetadata:
@@ -114,14 +119,16 @@ def parse_image(attributes: Mapping[str, Any], url: str) -> ImageMetadata:
         a container of images), the version is another one, an axis is unknown, or the metadata
         breaks the specification.
     """
-    ome = ome_attributes(attributes)
-    if not ome.get("multiscales"):
-        raise StorageError(_no_image(ome, url))
     try:
+        ome = ome_attributes(attributes)
+        if not ome.get("multiscales"):
+            raise StorageError(_no_image(ome, url))
         return _parse_multiscale(ome, url)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except StorageError:
+        raise
+    except (*MALFORMED, ValueError) as error:
         raise StorageError(
-            f"{url} has malformed OME metadata ({type(error).__name__}: {error}); "
+            f"{url} has malformed OME metadata ({type(error).__name__}: {str(error)[:LONGEST]}); "
             "check it with an OME-Zarr validator"
         ) from error
 
@@ -159,6 +166,8 @@ def image_attributes(
 
 def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """OME metadata: under ``ome`` since 0.5, at the top before."""
+    if not isinstance(attributes, dict):
+        return {}
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes
 
@@ -166,15 +175,15 @@ def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 def _no_image(ome: Mapping[str, Any], url: str) -> str:
     if "plate" in ome:
         wells = ome["plate"].get("wells") or [{"path": "A/1"}]
-        first = f"{url}/{wells[0]['path']}/0"
+        first = f"{url}/{relative_path(wells[0]['path'], url)}/0"
         return f"{url} is a plate, not an image; use an image in it, such as {first}"
     if "well" in ome:
         images = ome["well"].get("images") or [{"path": "0"}]
-        return f"{url} is a well, not an image; use {url}/{images[0]['path']}"
+        return f"{url} is a well, not an image; use {url}/{relative_path(images[0]['path'], url)}"
     if "bioformats2raw.layout" in ome:
         return f"{url} is a bioformats2raw container of images; use an image in it, such as {url}/0"
     if "labels" in ome:
-        names = ", ".join(map(str, ome["labels"] or ())) or "none"
+        names = ", ".join(map(str, ome["labels"] or ()))[:LONGEST] or "none"
         return f"{url} is a list of labels ({names}), not an image; use {url}/NAME"
     return (
         f"{url} is a Zarr group without OME metadata (no 'multiscales' in its attributes); "
@@ -186,10 +195,15 @@ def _parse_multiscale(ome: Mapping[str, Any], url: str) -> ImageMetadata:
     multiscale = ome["multiscales"][0]
     version = str(ome.get("version") or multiscale.get("version") or "0.4")
     if version not in ("0.4", "0.5"):
-        raise StorageError(f"{url} is OME-Zarr {version}; expected 0.4 or 0.5; convert it first")
+        raise StorageError(
+            f"{url} is OME-Zarr {version[:LONGEST]}; expected 0.4 or 0.5; convert it first"
+        )
     entries = multiscale["axes"]
     check_axes([entry["name"] for entry in entries], url)
-    axes = tuple(Axis(e["name"], AXIS_TYPES[e["name"]], e.get("unit")) for e in entries)
+    axes = tuple(
+        Axis(e["name"], AXIS_TYPES[e["name"]], text_or_none(e.get("unit"), f"{url}: a unit"))
+        for e in entries
+    )
     shared = multiscale.get("coordinateTransformations") or ()
     levels = tuple(
         _parse_level(dataset, shared, len(axes), url) for dataset in multiscale["datasets"]
@@ -205,27 +219,28 @@ def _parse_level(
 ) -> Level:
     """A level with the multiscale's own transforms, which apply after the level's, composed."""
     scale, translation = (1.0,) * ndim, (0.0,) * ndim
+    where = f"{url} level {shown(dataset['path'])}"
     for transform in (*dataset["coordinateTransformations"], *shared):
         kind = transform["type"]
         if kind == "identity":
             continue
         if kind not in ("scale", "translation") or kind not in transform:
             raise StorageError(
-                f"{url} level {dataset['path']} has the transform {dict(transform)}; "
+                f"{where} has the transform {shown(dict(transform))}; "
                 "expected a scale and perhaps a translation, given as lists"
             )
-        values = tuple(float(value) for value in transform[kind])
+        least = 0.0 if kind == "scale" else -math.inf
+        values = tuple(finite(value, f"{where}: {kind}", above=least) for value in transform[kind])
         if len(values) != ndim:
-            raise StorageError(
-                f"{url} level {dataset['path']} has a {kind} of {len(values)} numbers "
-                f"for {ndim} axes"
-            )
+            raise StorageError(f"{where} has a {kind} of {len(values)} numbers for {ndim} axes")
         if kind == "scale":
             scale = tuple(a * b for a, b in zip(scale, values, strict=True))
             translation = tuple(a * b for a, b in zip(translation, values, strict=True))
         else:
             translation = tuple(a + b for a, b in zip(translation, values, strict=True))
-    return Level(str(dataset["path"]), scale, translation)
+    for value in (*scale, *translation):
+        finite(value, where)
+    return Level(relative_path(dataset["path"], url), scale, translation)
 
 
 def _dataset(level: Level) -> dict[str, Any]:

@@ -6,7 +6,17 @@ import colorsys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from storage.ome import ImageMetadata, Level, image_attributes, ome_attributes
+from storage.errors import StorageError
+from storage.label_names import check_class_name
+from storage.ome import (
+    LONGEST,
+    MALFORMED,
+    ImageMetadata,
+    Level,
+    image_attributes,
+    ome_attributes,
+)
+from storage.ome_values import relative_path, shown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,25 +87,59 @@ def label_attributes(
 
 
 def parse_label_classes(attributes: Mapping[str, Any]) -> tuple[LabelClass, ...]:
-    """Classes of a label by value; empty where the properties name none (instances)."""
+    """Classes of a label by value; empty where the properties name none (instances).
+
+    Raises
+    ------
+    StorageError
+        If properties are not what the specification says. A colour that is not only decorates,
+        and the default one takes its place.
+    """
     image_label = ome_attributes(attributes).get("image-label") or {}
-    colors = {
-        int(item["label-value"]): tuple(int(part) for part in item["rgba"])
-        for item in image_label.get("colors") or ()
-        if item.get("rgba")
-    }
-    classes = []
-    for item in image_label.get("properties") or ():
-        if "class" in item:
-            value = int(item["label-value"])
-            red, green, blue, alpha = colors.get(value, default_color(value))
-            classes.append(LabelClass(value, str(item["class"]), (red, green, blue, alpha)))
+    try:
+        colors = dict(filter(None, map(_color, image_label.get("colors") or ())))
+        named = [item for item in image_label.get("properties") or () if "class" in item]
+        classes = [_label_class(item, colors) for item in named]
+    except MALFORMED as error:
+        raise StorageError(
+            f"the label has a malformed image-label ({type(error).__name__}: "
+            f"{str(error)[:LONGEST]}); check it with an OME-Zarr validator"
+        ) from error
     return tuple(sorted(classes, key=lambda item: item.value))
 
 
+def _color(item: Mapping[str, Any]) -> tuple[int, Color] | None:
+    """A voxel value and its colour, if they can be used."""
+    value, rgba = whole(item.get("label-value")), item.get("rgba")
+    if value is None or not isinstance(rgba, list) or len(rgba) != 4:
+        return None
+    parts = [whole(part) for part in rgba]
+    red, green, blue, alpha = (part if part is not None else -1 for part in parts)
+    fits = all(0 <= part <= 255 for part in (red, green, blue, alpha))
+    return (value, (red, green, blue, alpha)) if fits else None
+
+
+def _label_class(item: Mapping[str, Any], colors: Mapping[int, Color]) -> LabelClass:
+    value, name = whole(item["label-value"]), item["class"]
+    if value is None or not isinstance(name, str | int | float):
+        raise StorageError(
+            f"the label has the class {shown(dict(item))}; expected a whole label-value and a name"
+        )
+    return LabelClass(value, str(name), colors.get(value, default_color(value)))
+
+
 def label_classes(names: Mapping[int, str]) -> tuple[LabelClass, ...]:
-    """Classes of named values in default colours."""
-    return tuple(LabelClass(v, name, default_color(v)) for v, name in sorted(names.items()))
+    """Classes of named values in default colours.
+
+    Raises
+    ------
+    StorageError
+        If a name cannot be used; see `storage.label_names.check_class_name`.
+    """
+    return tuple(
+        LabelClass(value, check_class_name(name), default_color(value))
+        for value, name in sorted(names.items())
+    )
 
 
 def default_color(value: int) -> Color:
@@ -113,5 +157,14 @@ def labels_attributes(names: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_labels_list(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    """Paths of the label images that a ``labels`` group lists."""
-    return tuple(str(path) for path in ome_attributes(attributes).get("labels") or ())
+    """Paths of the label images that a ``labels`` group lists.
+
+    Raises
+    ------
+    StorageError
+        If it is no list of paths below the group.
+    """
+    listed = ome_attributes(attributes).get("labels") or ()
+    if not isinstance(listed, list | tuple):
+        raise StorageError(f"labels/ lists {shown(listed)}; expected the names of its labels")
+    return tuple(relative_path(path, "the list of labels/") for path in listed)

@@ -57,7 +57,18 @@ def unit_symbol(name: str | None) -> str | None:
 
 
 def convert_length(value: float, unit: str, target: str) -> float:
-    """A length in another unit; both are UDUNITS names."""
+    """A length in another unit; both are UDUNITS names.
+
+    Raises
+    ------
+    StorageError
+        If one of them is not known here, and is not the other.
+    """
     if unit == target:
         return value
+    for name in (unit, target):
+        if name not in _LENGTHS:
+            raise StorageError(
+                f"unit {name!r} cannot be converted; expected one of {', '.join(_LENGTHS)}"
+            )
     return value * _LENGTHS[unit][1] / _LENGTHS[target][1]

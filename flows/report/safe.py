@@ -38,6 +38,11 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
+def cell_safe(text: str) -> str:
+    """Return text on one line in which HTML finds no tags; for tables that may be shown as HTML."""
+    return html.escape(one_line(text), quote=False)
+
+
 def shortened(text: str, length: int) -> str:
     """Return text of at most `length` characters, with an ellipsis where it was cut."""
     line = one_line(text)

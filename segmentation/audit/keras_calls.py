@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LONGEST_CALL = 4000
+_LARGEST = 2**53
+# Signs and dots in a row, and words without end, nest as deep as they are many.
+_DEEP = re.compile(r"(?:[-+~]\s*){30}|(?:not\s+){30}|(?:\.\s*\w+\s*){60}|(?:[\[({]\s*){60}")
 # Arguments by which a call of Keras is told from one of another library.
 _FIT = {"epochs", "callbacks", "validation_split", "validation_data", "steps_per_epoch"}
 _COMPILE = {"loss", "optimizer", "metrics"}
@@ -47,7 +51,7 @@ class Call:
             return None
         try:
             return ast.literal_eval(given)
-        except ValueError:
+        except (ValueError, TypeError):
             return ast.unparse(given)
 
 
@@ -55,14 +59,26 @@ def find_calls(text: str, name: str) -> Iterator[Call]:
     """Every call of a name in a text, whatever stands before its dot; comments are left out."""
     code = re.sub(r"(?m)^\s*#.*$", "", text)
     for match in re.finditer(rf"\b{name}\s*\(", code):
-        source = _balanced(code, match.end() - 1)
-        try:
-            call = ast.parse(f"f{source}", mode="eval").body
-        except (SyntaxError, ValueError):
-            continue
+        call = _parsed(f"f{_balanced(code, match.end() - 1)}")
         if isinstance(call, ast.Call):
             named = {one.arg: one.value for one in call.keywords if one.arg}
             yield Call(name, tuple(call.args), named)
+
+
+def _parsed(source: str) -> ast.expr | None:
+    """The expression that a text is; None if it is none, or deeper than any that is written."""
+    try:
+        with warnings.catch_warnings():
+            # Python's remarks on the text are for its author.
+            warnings.simplefilter("ignore")
+            return ast.parse(source, mode="eval").body if _is_flat(source) else None
+    except (MemoryError, RecursionError, SyntaxError, ValueError):
+        return None
+
+
+def _is_flat(source: str) -> bool:
+    """Whether what a parser would follow into each other is short."""
+    return _DEEP.search(source) is None
 
 
 def _balanced(text: str, start: int) -> str:
@@ -94,11 +110,12 @@ def read_settings(text: str) -> LogSettings:
 
 def _number(value: Any, default: float) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else default
+    return float(value) if is_number and abs(value) <= _LARGEST else default
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and abs(value) <= _LARGEST else None
 
 
 def _direction(value: Any) -> Direction | None:
@@ -137,11 +154,11 @@ def _checkpoint(call: Call) -> Checkpoint:
 
 
 def _fit(call: Call) -> dict[str, Any]:
-    split = call.value("validation_split")
+    split = _number(call.value("validation_split"), 0.0)
     return {
         "epochs": _whole(call.value("epochs", 3)),
         "batch_size": _whole(call.value("batch_size", 2)),
-        "validation_split": _number(split, 0.0) or None,
+        "validation_split": split if 0 < split < 1 else None,
         "steps": _whole(call.value("steps_per_epoch")),
     }
 
@@ -166,6 +183,6 @@ def _rate(optimizer: ast.expr | None) -> float | None:
     call = Call("", tuple(optimizer.args), {k.arg: k.value for k in optimizer.keywords if k.arg})
     given = call.value("learning_rate", 0) or call.value("lr")
     if isinstance(given, int | float):
-        return float(given)
+        return _number(given, 0.0) or None
     kind = ast.unparse(optimizer.func).rpartition(".")[2].lower()
     return _RATES.get(kind) if given is None else None

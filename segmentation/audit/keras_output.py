@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
     from segmentation.audit.keras_calls import Call
 
-_ARRAY = re.compile(r"^\W*(\w+)\s*=\s*np\.(?:ones|zeros)\((\d+)\)")
+_ARRAY = re.compile(r"^\W*(\w+)\s*=\s*np\.(?:ones|zeros)\((\d{1,15})\)")
 _LIST = re.compile(r"^\W*(\w+)\s*=\s*\[([\w\s,.]+)\]\s*$")
 _PREDICT = re.compile(r"\bpredict\(\s*(\w+)")
 _EVALUATE = re.compile(r"\b((?:test_function|test_on_batch|evaluate)\(([^()]*)\))")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _ROW = re.compile(rf"\[\s*({_NUMBER}(?:[\s,]+{_NUMBER})*)\s*,?\s*\]", re.IGNORECASE)
-_ARRAY_LINE = re.compile(r"^[\W\d]*(?:array)?[\W\d]*(?:e[-+]?\d+[\W\d]*)*(?:dtype=\w+\W*)?$")
+_ARRAY_LINE = re.compile(
+    r"^[\W\d]*+(?:array)?+[\W\d]*+(?:e[-+]?\d++[\W\d]*+)*+(?:dtype=\w++\W*+)?$"
+)
 _TAIL = re.compile(r"#.*$")
 
 
@@ -49,11 +51,15 @@ class Sizes:
             self.members[names[1]] = [name.strip() for name in names[2].split(",")]
 
     def of(self, names: Iterable[str]) -> int | None:
-        """Samples of the first name whose size is known."""
-        for name in names:
-            found = self.known.get(name) or self.of(self.members.get(name, ()))
-            if found:
-                return found
+        """Samples of the first name whose size is known, in lists of names and lists of those."""
+        waiting, seen = [*names], set()
+        while waiting:
+            name = waiting.pop(0)
+            if self.known.get(name):
+                return self.known[name]
+            if name not in seen:
+                seen.add(name)
+                waiting[:0] = self.members.get(name, ())
         return None
 
     def size_of_call(self, call: Call) -> int | None:

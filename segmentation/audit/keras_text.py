@@ -15,9 +15,10 @@ from segmentation.audit.log_settings import LogSettings, natural_direction
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_EPOCH = re.compile(r"^\W*Epoch\s+(\d+)\s*/\s*(\d+)\b")
-_PROGRESS = re.compile(r"^\s*(\d+)/(\d+)\s+(?:\[[=>.\s]*\]|[━╸╺─\s]+|-)")
+_EPOCH = re.compile(r"^\W*Epoch\s+(\d{1,9})\s*/\s*(\d{1,9})\b")
+_PROGRESS = re.compile(r"^\s*(\d{1,12})/(\d{1,12})\s+(?:\[[=>.\s]*\]|[━╸╺─\s]+|-)")
 _PAIR = re.compile(r"([A-Za-z_]\w*): ([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))(?![\w:])")
+_LONGEST_LINE = 4000
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 EXAMPLES = (
     "a table such as\n    epoch,loss,val_loss\n    1,0.81,0.68\nor the lines of Keras, such as\n"
@@ -96,7 +97,7 @@ def _lines(text: str) -> Iterator[str]:
     """Lines without colours, and with those that were written over each other apart."""
     for line in _CONTROL.sub("", text).replace("\x08", "\r").splitlines():
         if line.strip():
-            yield line.rstrip()
+            yield line.rstrip()[:_LONGEST_LINE]
 
 
 def _read_runs(lines: Sequence[str]) -> tuple[list[_Run], list[Mapping[str, float]]]:
@@ -170,5 +171,5 @@ def _with_sizes(settings: LogSettings, run: _Run, columns: Mapping[str, Column])
 
 
 def _samples(accuracies: Column) -> int | None:
-    known = [value for value in accuracies if value is not None]
+    known = [value for value in accuracies if value is not None and 0 <= value <= 1]
     return smallest_whole(known, digits=4) if len(known) > 2 else None

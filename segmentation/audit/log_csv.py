@@ -70,7 +70,10 @@ def _rows(text: str) -> list[list[str]]:
     if not lines:
         return []
     separator = max(",;\t", key=lines[0].count)
-    return list(csv.reader(lines, delimiter=separator))
+    try:
+        return list(csv.reader(lines, delimiter=separator))
+    except csv.Error as error:
+        raise ValueError(f"the table cannot be read: {error}") from error
 
 
 def _clean(head: str) -> str:

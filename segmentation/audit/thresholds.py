@@ -317,7 +317,7 @@ class Thresholds:
         Raises
         ------
         ValueError
-            If there is no such threshold; with the nearest names.
+            If there is no such threshold, with the nearest names; or it counts and is not whole.
         """
         made = cls()
         for name, value in values.items():
@@ -326,6 +326,8 @@ class Thresholds:
             if part is None or key not in _names(part):
                 raise ValueError(f"there is no threshold {name!r}; {_known(made, room)}")
             kind = type(getattr(part, key))
+            if kind is int and value != int(value):
+                raise ValueError(f"threshold {name} is {value:g}; expected a whole number")
             made = replace(made, **{room: replace(part, **{key: kind(value)})})
         return made
 

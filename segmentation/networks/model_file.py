@@ -1,29 +1,35 @@
 """Keras model files: read without running anything in them, written so that equal is equal.
 
-A model file may hold code (a Lambda layer) or names of code (a custom layer). Neither is run:
-the file's description is searched before Keras sees it, and Keras's own safe mode is on.
+A model file may hold code (a Lambda layer), names of code (a custom layer) or of other files.
+None of it is followed: contents and description are judged before Keras sees them, and Keras's
+own safe mode is on.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segmentation.networks.model_contents import (
+    DESCRIPTION,
+    WEIGHTS,
+    archive_problem,
+    hdf5_problem,
+)
+from segmentation.networks.model_names import foreign_names
 from segmentation.networks.runtime import import_keras, reading_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import keras
 
-# Keras layers that run code or files named in the description.
-UNSAFE = frozenset(
-    {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
-)
+ARCHIVE = ".keras"
+HDF5 = (".h5", ".hdf5")
 SHARED_MARK = "shared_object_id"
 FIXED_DATE = "1980-01-01@00:00:00"
+LONGEST_REASON = 300
 
 
 class ModelFileError(ValueError):
@@ -36,16 +42,20 @@ def read_model(path: Path | str) -> keras.Model:
     Raises
     ------
     ModelFileError
-        If the file is missing, is not a Keras model, or needs code that is not Keras's own.
+        If the file is missing, is not a Keras model, holds or names other files, unfolds to far
+        more than its size, or needs code that is not Keras's own.
     """
     path = Path(path)
     _check_description(path, _description(path))
     keras = import_keras()
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ModelFileError(f"{path} cannot be loaded by Keras: {first_line}") from error
+    except Exception as error:
+        # A malformed description makes Keras fail in any of its layers, with any kind of error.
+        first_line = next(iter(str(error).strip().splitlines()), repr(error))
+        raise ModelFileError(
+            f"{path} cannot be loaded by Keras: {first_line[:LONGEST_REASON]}"
+        ) from error
 
 
 def write_model(model: keras.Model, path: Path) -> None:
@@ -96,53 +106,52 @@ def _renumbered(node: Any, numbers: dict[int, int]) -> Any:
 
 
 def _description(path: Path) -> Any:
-    """The layer description stored in a model file."""
+    """The layer description stored in a model file, once its contents are found harmless."""
     if not path.is_file():
         raise ModelFileError(f"{path} is not a file; expected a Keras model, .keras or .h5")
+    if path.suffix not in (ARCHIVE, *HDF5):
+        raise ModelFileError(f"{path} ends in {path.suffix!r}; Keras models end in .keras or .h5")
+    # The suffix decides, as it does for Keras: a file can be both an archive and HDF5.
+    read = _in_archive if path.suffix == ARCHIVE else _in_hdf5
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return json.loads(archive.read("config.json"))
-        return _description_in_hdf5(path)
-    except (OSError, KeyError, ValueError) as error:
+        problem, description = read(path)
+    except Exception as error:
+        # Archives, their compression, HDF5 and JSON have a dozen errors for a damaged file.
         raise ModelFileError(
             f"{path} is not a whole Keras model; save it with model.save('name.keras')"
         ) from error
+    if problem is not None:
+        raise ModelFileError(f"{path} {problem}")
+    return description
 
 
-def _description_in_hdf5(path: Path) -> Any:
+def _in_archive(path: Path) -> tuple[str | None, Any]:
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        problem = archive_problem(archive, path.stat().st_size)
+        if problem is not None:
+            return problem, None
+        weights = archive.read(WEIGHTS)
+        with h5py.File(io.BytesIO(weights), "r") as file:
+            problem = hdf5_problem(file, len(weights))
+        description = json.loads(archive.read(DESCRIPTION))
+    # How it was compiled is not read, so a loss of the user's own does no harm.
+    return problem, {**description, "compile_config": None}
+
+
+def _in_hdf5(path: Path) -> tuple[str | None, Any]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        return json.loads(file.attrs["model_config"])
+        problem = hdf5_problem(file, path.stat().st_size)
+        return problem, None if problem else json.loads(file.attrs["model_config"])
 
 
 def _check_description(path: Path, description: Any) -> None:
-    foreign = sorted(set(_foreign_names(description)))
+    foreign = sorted(set(foreign_names(description)))
     if foreign:
         raise ModelFileError(
-            f"{path} uses {', '.join(foreign)}, which Keras does not provide or which runs code "
-            "from the file; rebuild that part with Keras layers and save the model again"
+            f"{path} uses {', '.join(foreign)}, which Keras does not have, or which runs code or "
+            "opens files; rebuild that part with Keras layers and save the model again"
         )
-
-
-def _foreign_names(node: Any) -> Iterator[str]:
-    """Classes and functions in a description that are custom or run code."""
-    if isinstance(node, dict):
-        if (name := _foreign_name(node)) is not None:
-            yield name
-        for value in node.values():
-            yield from _foreign_names(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _foreign_names(value)
-
-
-def _foreign_name(node: dict[str, Any]) -> str | None:
-    kind, module = node.get("class_name"), node.get("module", "keras") or "an unnamed module"
-    if kind == "function":
-        return f"the function {node.get('config')}"
-    if kind in UNSAFE:
-        return str(kind)
-    own = module == "builtins" or module.split(".")[0] == "keras"
-    return None if own or kind is None else f"{kind} (of {module})"

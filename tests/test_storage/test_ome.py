@@ -140,6 +140,43 @@ def test_classes_of_a_04_label_without_colours():
     assert (found.value, found.name, found.color) == (3, "synapse", default_color(3))
 
 
+@pytest.mark.parametrize("rgba", [[1, 2, 3], [1, 2, 3, 999], [1, 2, 3, "4"], "red", None, {}])
+def test_a_colour_that_is_none_is_replaced(rgba):
+    """It decorates: a label does not become unusable by it."""
+    colors = [{"label-value": 3, "rgba": rgba}]
+    named = [{"label-value": 3, "class": "synapse"}]
+    (found,) = parse_label_classes({"image-label": {"colors": colors, "properties": named}})
+    assert (found.value, found.name, found.color) == (3, "synapse", default_color(3))
+
+
+@pytest.mark.parametrize("path", ["../a", "a/../../b", "/a", "a//b", "a/.", "", "a\\b", "s3://b/c"])
+def test_paths_stay_below_their_group(path):
+    with pytest.raises(StorageError, match="expected one below it"):
+        parse_labels_list({"labels": ["truth", path]})
+    level = {"path": path, "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 1, 1]}]}
+    with pytest.raises(StorageError, match="expected one below it"):
+        parse_image(multiscale_with(datasets=[level]), "x.zarr")
+
+
+def test_paths_below_a_group_may_be_nested():
+    assert parse_labels_list({"labels": ["cells/nuclei", "a..b", "a.b-c_d"]}) == (
+        "cells/nuclei",
+        "a..b",
+        "a.b-c_d",
+    )
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[2J", "x" * 101])
+def test_names_of_classes_that_cannot_be_shown(name):
+    with pytest.raises(StorageError, match=r"class name .* is not usable; use 1 to 100 letters"):
+        label_classes({0: "background", 1: name})
+
+
+def test_names_of_classes_may_hold_anything_that_can_be_printed():
+    names = {0: "background", 1: "p<0.05 & more", 2: "Übergang – 膜"}
+    assert [one.name for one in label_classes(names)] == list(names.values())
+
+
 def test_default_colours_differ():
     assert len({default_color(value) for value in range(20)}) == 20
 

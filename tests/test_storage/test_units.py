@@ -36,3 +36,7 @@ def test_symbols_and_conversion():
     assert unit_symbol("parsec") is None
     assert convert_length(45.0, "nanometer", "micrometer") == pytest.approx(0.045)
     assert convert_length(45.0, "parsec", "parsec") == 45.0
+    with pytest.raises(StorageError, match="unit 'parsec' cannot be converted; expected one of an"):
+        convert_length(45.0, "parsec", "meter")
+    with pytest.raises(StorageError, match="unit 'light year' cannot be converted"):
+        convert_length(45.0, "meter", "light year")
