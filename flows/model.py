@@ -10,9 +10,11 @@ import numpy as np
 
 from flows.errors import RequestError
 from flows.work import IDENTITY
-from segmentation.bundle import Card, bundle_digest, load_card
-from storage.blobs import fetch_folder
+from segmentation.bundle import CARD_FILE, MODEL_FILE, Card, bundle_digest, load_card
+from storage.errors import StorageError
+from storage.folders import fetch_folder
 from storage.ome_labels import LabelClass
+from storage.stores import is_local, normalize_url
 from storage.units import convert_length
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from storage.volume import Image
 
 VOXEL_SIZE_TOLERANCE = 0.02
+BUNDLE = (MODEL_FILE, CARD_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,19 @@ class Model:
         None for the identity predictor.
     digest : str
         Of card and weights.
+    url : str
+        Where the bundle was fetched from; empty where its own folder is used.
     """
 
     folder: str
     card: Card | None
     digest: str
+    url: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where workers, which may be on other machines, get the bundle; see `worker_bundle`."""
+        return self.url or self.folder
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
@@ -49,12 +60,51 @@ class Model:
         return tuple(LabelClass(c.value, c.name, c.color) for c in self.card.classes)
 
 
-def open_model(url: str) -> Model:
-    """The bundle at a URL, fetched if it is remote; ``identity`` needs none."""
+def open_model(url: str, *, records: bool = False) -> Model:
+    """The bundle at a URL, fetched if it is remote; ``identity`` needs none.
+
+    Parameters
+    ----------
+    records : bool
+        Fetch the records of its training too.
+
+    Raises
+    ------
+    FileNotFoundError, BundleError
+        If there is no bundle, or its files do not fit each other.
+    """
     if url == IDENTITY:
         return Model(IDENTITY, None, IDENTITY)
-    folder = fetch_folder(url)
-    return Model(str(folder), load_card(folder), bundle_digest(folder))
+    folder = fetch_folder(url, BUNDLE, everything=records)
+    place = "" if is_local(url) else normalize_url(url)
+    return Model(str(folder), load_card(folder), bundle_digest(folder), place)
+
+
+def worker_bundle(source: str, digest: str) -> str:
+    """Local folder of a bundle; a process fetches one from an object store once.
+
+    Parameters
+    ----------
+    source : str
+        `Model.source`.
+    digest : str
+        `Model.digest`.
+
+    Raises
+    ------
+    StorageError
+        If another bundle is there by now.
+    """
+    if is_local(source):
+        return source
+    folder = fetch_folder(source, BUNDLE)
+    found = bundle_digest(folder)
+    if found != digest:
+        raise StorageError(
+            f"{source} is another bundle now (digest {found[:12]}, the run began with "
+            f"{digest[:12]}); put back the one of the run"
+        )
+    return str(folder)
 
 
 def mask_dtype(image: Image, model: Model) -> str:

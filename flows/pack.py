@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
-from flows.new_bundle import new_bundle
+from flows.new_bundle import deliver, new_bundle
 from segmentation.bundle import ClassInfo, bundle_digest, save_bundle
 from storage.ome_labels import default_color
 from storage.units import require_length_unit
@@ -43,9 +43,10 @@ def pack_model(job: PackJob) -> dict[str, Any]:
         training={"packed": Path(job.model).name},
     )
     save_bundle(folder, model, card)
+    digest = bundle_digest(folder)
     return {
-        "bundle": str(folder),
-        "digest": bundle_digest(folder),
+        "bundle": deliver(folder, job.bundle),
+        "digest": digest,
         "axes": axes,
         "channels": card.channels,
         "head": card.head,

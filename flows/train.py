@@ -13,6 +13,7 @@ from flows.classifier_run import plan_classifier, trains_classifier
 from flows.errors import IncompleteRunError, VerificationError
 from flows.executors import Executor, WorkerStartError, stop_on_signals
 from flows.jobs import TrainJob
+from flows.new_bundle import hand_over
 from flows.pool import make_training_executor, training_threads
 from flows.train_classifier import classifier_summary, train_networks
 from flows.train_result import folds_document, headline
@@ -70,7 +71,7 @@ def train_model(job: TrainJob) -> dict[str, Any]:
                 _task("report", report)(run, result)
     finally:
         executor.close()
-    summary = summarised(run, result)
+    summary = summarised(run, result) | _handed_over(run)
     leave_training(result, key=run.digest[:8], name=run.folder.name, report=summary["report"])
     return summary
 
@@ -91,7 +92,12 @@ def train_samples(job: TrainJob) -> dict[str, Any]:
                 result = _task("train", train_networks)(run, results, stop, listener)
     finally:
         executor.close()
-    return classifier_summary(run, result)
+    return classifier_summary(run, result) | _handed_over(run)
+
+
+def _handed_over(run: AnyTraining[LearningData]) -> dict[str, str]:
+    """Places of the bundle and its report, once it is where it was asked for."""
+    return hand_over(run.folder, str(run.job.out), f"{run.records.name}/report.html")
 
 
 def _task(name: str, stage: Any) -> Any:

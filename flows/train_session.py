@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flows.model import open_model
 from flows.train_audit import training_audit
 from flows.train_network import (
     Network,
@@ -173,7 +174,7 @@ class Session:
             "axes": job.axes,
             "parameters": int(model.count_params()),
             "precision": self.training.settings.precision,
-            "pretrained": job.pretrained and bundle_digest(job.pretrained),
+            "pretrained": job.pretrained and open_model(job.pretrained).digest,
             "frozen": list(self.network.frozen),
         }
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from flows.errors import RequestError
-from flows.new_bundle import new_bundle
+from flows.model import open_model
+from flows.new_bundle import new_bundle, resumed_bundle
 from flows.train_network import check_settings
 from flows.training_data import TrainingData, prepare_data
-from segmentation.bundle import CARD_FILE, bundle_digest
-from storage.stores import is_local, normalize_url
+from segmentation.bundle import CARD_FILE
 
 if TYPE_CHECKING:
     from flows.jobs import TrainJob
@@ -146,9 +146,8 @@ def checked_place(job: TrainJob) -> Path:
         return Path(job.out or ".")
     if job.out is None:
         raise RequestError("--out is missing; give the bundle to make")
-    if is_local(job.out) and (Path(normalize_url(job.out)) / TRAINING / RUN).is_file():
-        return Path(normalize_url(job.out))
-    return new_bundle(job.out, (TRAINING,))
+    begun = resumed_bundle(job.out, f"{TRAINING}/{RUN}")
+    return begun or new_bundle(job.out, (TRAINING,))
 
 
 def open_training(run: AnyTraining[LearningData], fold: int) -> Path:
@@ -173,7 +172,7 @@ def forget_stop(run: AnyTraining[LearningData]) -> None:
 
 def training_digest(job: TrainJob, data: TrainingData) -> str:
     """Hex SHA-256 of settings, split, images and labels, and the network that is started from."""
-    start = bundle_digest(normalize_url(job.pretrained)) if job.pretrained else None
+    start = open_model(job.pretrained).digest if job.pretrained else None
     content = {"job": deciding(job), "split": data.split["digest"], "pretrained": start}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -68,7 +68,7 @@ def import_image(
 
     Raises
     ------
-    StorageError
+    StorageError, OSError
         If a source, an option or the target is unusable; nothing was written then.
     """
     url = normalize_url(url)
@@ -76,6 +76,7 @@ def import_image(
         sizes, unit_name = _voxel_sizes(stack, voxel_size, unit)
         levels = plan_levels(stack.shape, stack.axes, sizes)
         clear_unfinished(url, levels)
+        Blobs(url).check_writable()
         dtype = "uint8" if stack.raw.dtype.kind == "b" else stack.raw.dtype.name
         sections = is_sections(stack.axes, sizes)
         writer = StackWriter(stack, url, levels, dtype, sections, "mean", slab_bytes)
@@ -127,6 +128,8 @@ def import_labels(
     StorageError
         If the name is taken or unusable, the shape is another one than the image's, or a voxel is
         no whole number, negative, or outside the classes; nothing was written then.
+    OSError
+        If the image cannot be written.
     """
     image = open_image(image_url)
     _check_target(image, check_name(name))
@@ -140,6 +143,7 @@ def import_labels(
         named = None if instances else import_classes(values, classes)
         levels = tuple(map(LevelPlan, metadata.levels, shapes))
         clear_unfinished(url, levels)
+        Blobs(url).check_writable()
         base = image.volumes[0]
         sections = is_sections(base.axes, base.voxel_size)
         writer = StackWriter(stack, url, levels, label_dtype(values), sections, "mode")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from storage.blobs import Blobs
 from storage.errors import StorageError
-from storage.stores import normalize_url
+from storage.stores import is_local, normalize_url
 from storage.units import unit_symbol
 from storage.volume import Volume, open_image, open_label
 
@@ -23,7 +25,7 @@ CLASSIC_BYTES = 2**32 - 2**25
 OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 
 
-def export_volume(image_url: str, label_name: str | None, out_path: str, *, level: int = 0) -> Path:
+def export_volume(image_url: str, label_name: str | None, out_path: str, *, level: int = 0) -> str:
     """Write a label, or the image itself, as OME-TIFF: compressed tiles, one page a section.
 
     Parameters
@@ -33,24 +35,25 @@ def export_volume(image_url: str, label_name: str | None, out_path: str, *, leve
     label_name : str or None
         Label of it; None for the image.
     out_path : str
-        New ``.tif`` file.
+        New ``.tif`` file; one for an object store is written on this machine first.
     level : int
         Resolution level, 0 the finest.
 
     Returns
     -------
-    pathlib.Path
-        The file.
+    str
+        URL of the file.
 
     Raises
     ------
     StorageError
         If the file is there already or the level or label is not, or OME-TIFF has no such type.
     """
-    out = Path(normalize_url(out_path))
-    if out.suffix.lower() not in (".tif", ".tiff"):
+    out = normalize_url(out_path)
+    folder, _, file_name = out.rpartition("/")
+    if not out.lower().endswith((".tif", ".tiff")):
         raise StorageError(f"{out} is no TIFF name; end it with .ome.tif")
-    if out.exists():
+    if Blobs(folder).exists(file_name) or (is_local(out) and Path(out).exists()):
         raise StorageError(f"{out} is there already; choose another name or remove it first")
     image = open_image(image_url) if label_name is None else open_label(image_url, label_name)
     if not 0 <= level < len(image.volumes):
@@ -63,7 +66,13 @@ def export_volume(image_url: str, label_name: str | None, out_path: str, *, leve
             f"{image.url} holds {volume.dtype} voxels, which OME-TIFF cannot; "
             f"it holds {', '.join(OME_TYPES)}"
         )
-    _write_whole(volume, image.metadata.name, out)
+    if is_local(out):
+        _write_whole(volume, image.metadata.name, Path(out))
+    else:
+        with TemporaryDirectory(prefix="maskmill-export-") as scratch:
+            whole = Path(scratch, file_name)
+            _write_whole(volume, image.metadata.name, whole)
+            Blobs(folder).upload(file_name, whole)
     return out
 
 

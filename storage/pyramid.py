@@ -123,6 +123,8 @@ def _build_cell(
     factors: tuple[int, ...],
     reducer: Reducer,
 ) -> dict[str, Any]:
+    from storage.remote_reads import read_voxels
+
     fine, coarse = _open(url, fine_path), _open(url, coarse_path)
     start, stop = WriteGrid(coarse.shape, coarse.shards or coarse.chunks).bounds(cell)
     reduce = mode_downsample if reducer == "mode" else mean_downsample
@@ -135,7 +137,7 @@ def _build_cell(
         target = tuple(
             slice(a - o, b - o) for a, b, o in zip(part_start, part_stop, start, strict=True)
         )
-        block[target] = reduce(np.asarray(fine[source]), factors)
+        block[target] = reduce(np.asarray(read_voxels(fine, source)), factors)
     record = write_cell(url, coarse_path, cell, block)
     return {"level": coarse_path, "cell": list(cell), **record}
 
@@ -157,4 +159,5 @@ def _slabs(
 def _open(url: str, path: str) -> zarr.Array[Any]:
     import zarr
 
-    return zarr.open_array(open_store(join_url(url, path), read_only=True), mode="r")
+    store = open_store(join_url(url, path), read_only=True)
+    return zarr.open_array(store, mode="r", zarr_format=3)

@@ -12,6 +12,7 @@ from storage.errors import StorageError
 from storage.ome import AXIS_ORDER
 from storage.source_arrays import open_hdf5, open_npy, open_npz
 from storage.source_images import PNG, TIFF, open_sections, open_tiff
+from storage.stores import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,6 +87,11 @@ def open_stack(
         If a file is absent, unreadable, of another kind, of another shape than the rest, or its
         axes cannot be told; the message says which.
     """
+    remote = [source for source in sources if not is_local(source)]
+    if remote:
+        raise StorageError(
+            f"{remote[0]} is in an object store; a stack is imported from files: copy it here first"
+        )
     with _open_raw([Path(source).expanduser() for source in sources], dataset) as raw:
         names = ", ".join(sources[:2]) + (", …" if len(sources) > 2 else "")
         _check_voxels(raw, names)

@@ -15,7 +15,7 @@ import numpy as np
 
 from storage.errors import StorageError
 from storage.label_names import LABELS, check_name, label_url
-from storage.ome import ImageMetadata, Level, parse_image
+from storage.ome import MALFORMED, ImageMetadata, Level, parse_image
 from storage.ome_labels import parse_labels_list
 from storage.stores import is_local, join_url, normalize_url, open_store
 
@@ -67,10 +67,12 @@ class Volume:
         StorageError
             If a stored chunk cannot be decoded.
         """
+        from storage.remote_reads import read_voxels
+
         # The layout is part of the key: an array made anew at the same place is opened anew.
         array = _open_array(self.url, self.path, self.shape, self.dtype, self.chunks, self.shards)
         try:
-            return np.asarray(array[slices], dtype=np.dtype(self.dtype), order="C")
+            return np.asarray(read_voxels(array, slices), dtype=np.dtype(self.dtype), order="C")
         except (ValueError, RuntimeError) as error:
             raise StorageError(
                 f"{self.url} level {self.path} has a damaged chunk ({error}); restore it, or make "
@@ -175,7 +177,7 @@ def _group_attributes(url: str) -> dict[str, Any]:
             f"{url} is not a Zarr: it holds no zarr.json and no .zgroup; "
             "make an OME-Zarr image with `maskmill import`"
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (*MALFORMED, ValueError) as error:
         raise StorageError(
             f"{url} is not a readable Zarr ({error}); restore or rewrite its metadata"
         ) from error
@@ -192,7 +194,7 @@ def _open_level(url: str, metadata: ImageMetadata, level: Level) -> Volume:
 
     try:
         array = zarr.open_array(open_store(join_url(url, level.path), read_only=True), mode="r")
-    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+    except (FileNotFoundError, *MALFORMED, ValueError) as error:
         raise StorageError(
             f"{url} lists the level {level.path!r}, but no array can be opened there ({error}); "
             "restore it or import the image again"

@@ -210,7 +210,9 @@ def write_cell(
     """
     import zarr
 
-    array = zarr.open_array(open_store(join_url(group_url, path), read_only=True), mode="r")
+    store = open_store(join_url(group_url, path), read_only=True)
+    # Told the format, Zarr does not ask a store for the metadata of every format.
+    array = zarr.open_array(store, mode="r", zarr_format=3)
     shards = array.shards or array.chunks
     start, stop = WriteGrid(array.shape, shards).bounds(index)
     expected = tuple(b - a for a, b in zip(start, stop, strict=True))

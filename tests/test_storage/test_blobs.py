@@ -1,25 +1,32 @@
+import asyncio
 import errno
+import itertools
 import os
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from obstore.store import MemoryStore
 
-from storage import blobs as blobs_module
-from storage.blobs import Blobs, fetch_folder
+from storage import remote_folder
+from storage.blobs import Blobs
+from storage.errors import StorageError
+from storage.folders import fetch_folder, upload_folder
+from storage.requests import Lap
+from storage.stores import open_store
 
 
-@pytest.fixture(params=["local", "remote"])
-def blobs(request, tmp_path, monkeypatch):
-    """A folder, and an object store: obstore's own, in memory."""
+@pytest.fixture(params=["local", "s3"])
+def blobs(request, tmp_path):
+    """A folder, and a prefix of an S3 bucket."""
     if request.param == "local":
         return Blobs(str(tmp_path / "run"))
-    store = MemoryStore()
-    monkeypatch.setattr(blobs_module, "open_remote", lambda url: store)
-    return Blobs("s3://bucket/run")
+    return Blobs(request.getfixturevalue("bucket") + "/some/run")
 
 
 def test_write_read_replace_delete(blobs):
@@ -166,28 +173,237 @@ def test_readers_see_the_old_object_or_the_new_one(tmp_path):
     assert seen <= set(contents)
 
 
-def test_a_lost_acknowledgement_is_no_second_creator(monkeypatch):
-    """The retry of a put that had arrived meets its own object."""
-    store = MemoryStore()
-    monkeypatch.setattr(blobs_module, "open_remote", lambda url: store)
-    blobs = Blobs("s3://bucket/run")
-    store.put("lock", b"mine")
-    assert blobs.create("lock", b"mine")
-    assert not blobs.create("lock", b"yours")
+@pytest.mark.parametrize("folder", ["b", "b/d", "nothing/here"])
+def test_only_what_lies_in_a_folder_is_listed(blobs, folder):
+    """Names that only begin alike are no folder: b-side is not in b."""
+    keys = ["a", "b/c", "b/d/e", "b-side/x", "b.json"]
+    for key in keys:
+        blobs.write(key, b"x")
+    inside = sorted(key for key in keys if key.startswith(f"{folder}/"))
+    assert [key for key, _ in blobs.list(folder)] == inside
+    assert [key for key, _ in blobs.child(folder).list()] == [
+        key.removeprefix(f"{folder}/") for key in inside
+    ]
 
 
-def test_fetch_folder(tmp_path, monkeypatch):
+def test_names_that_need_quoting(blobs):
+    keys = ["a b.json", "ä/µ", "100%", "x+y=z", "quo'te"]
+    for key in keys:
+        blobs.write(key, key.encode())
+    assert [key for key, _ in blobs.list()] == sorted(keys)
+    assert [blobs.read(key) for key in keys] == [key.encode() for key in keys]
+
+
+def test_a_file_is_put_whole(blobs, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"bytes of the file")
+    blobs.upload("a/b", source)
+    assert blobs.read("a/b") == b"bytes of the file"
+    assert list(blobs.list()) == [("a/b", 17)]
+
+
+def test_checking_leaves_nothing(blobs):
+    blobs.write("there", b"1")
+    before = list(blobs.versions())
+    blobs.check_writable()
+    assert list(blobs.versions()) == before
+    assert blobs.child("not", "yet", "there").check_writable() is None
+    assert list(blobs.versions()) == before
+
+
+def test_leftovers_of_killed_writers(tmp_path, bucket):
+    blobs = Blobs(str(tmp_path))
+    blobs.write("records/a.jsonl", b"whole")
+    left = [tmp_path / name for name in (".a.1f.partial", "records/.b.2e.partial")]
+    for path in left:
+        path.write_bytes(b"half")
+    assert blobs.remove_partials() == 2
+    assert not any(path.exists() for path in left)
+    assert blobs.read("records/a.jsonl") == b"whole"
+    assert Blobs(bucket).remove_partials() == 0
+
+
+def test_a_lost_acknowledgement_is_no_second_creator(bucket, object_server):
+    """Every put arrives and is answered by a failure once: its repetition meets its own object."""
+    blobs, seen = Blobs(bucket), set()
+
+    def lose(asked):
+        first = asked.path not in seen
+        seen.add(asked.path)
+        return "lost 500 Internal Error" if asked.method == "PUT" and first else None
+
+    with object_server.answering(lose):
+        assert blobs.create("lock", b"mine")
+        assert object_server.methods() == ["PUT", "PUT", "GET"]
+        assert not blobs.create("lock", b"yours")
+        blobs.write("record", b"mine")
+    assert (blobs.read("lock"), blobs.read("record")) == (b"mine", b"mine")
+
+
+def test_a_rival_that_is_gone_again_does_not_win(bucket, object_server):
+    """Refused, and then nothing is there to compare with: the object is tried for again."""
+    answers = iter(["412 Precondition Failed", None])
+    with object_server.answering(lambda asked: next(answers) if asked.only_if_absent else None):
+        assert Blobs(bucket).create("lock", b"mine")
+    assert Blobs(bucket).read("lock") == b"mine"
+
+
+def test_throttling_is_waited_for(bucket, object_server):
+    blobs, number = Blobs(bucket), iter(range(1000))
+    with object_server.answering(lambda asked: None if next(number) % 3 else "503 Slow Down"):
+        for key in "abc":
+            blobs.write(key, key.encode())
+        assert [blobs.read(key) for key in "abc"] == [b"a", b"b", b"c"]
+        assert [key for key, _ in blobs.list()] == ["a", "b", "c"]
+
+
+def test_a_listing_that_ends_early_is_asked_for_again(bucket, object_server):
+    """The first page, then one in the middle; nothing is told twice. Zarr's door does the same."""
+    blobs = Blobs(f"{bucket}/many")
+    keys = [f"{number:05d}" for number in range(1100)]
+    put_all(object_server, bucket, [f"many/{key}" for key in keys])
+    lists, cut = itertools.count(), {0, 2}
+    with object_server.answering(lambda asked: "cut" if next(lists) in cut else None):
+        assert [key for key, _ in blobs.list()] == keys
+    lists, cut = itertools.count(), {0}
+    with object_server.answering(lambda asked: "cut" if next(lists) in cut else None):
+        assert asyncio.run(zarr_listing(f"{bucket}/many")) == keys
+    with (
+        object_server.answering(lambda asked: "cut"),
+        pytest.raises(ConnectionError, match="no usable answer"),
+    ):
+        list(blobs.list())
+
+
+async def zarr_listing(url):
+    return sorted([key async for key in open_store(url).list_dir("")])
+
+
+def test_listing_and_removing_by_the_thousand(bucket, object_server):
+    blobs = Blobs(f"{bucket}/many")
+    keys = [f"{number:05d}" for number in range(1100)]
+    put_all(object_server, bucket, [f"many/{key}" for key in keys])
+    lap = Lap()
+    assert [key for key, _ in blobs.list()] == keys
+    assert object_server.methods() == ["GET"] * 2
+    assert lap() == {"list": 2}
+    blobs.delete_all()
+    assert sorted(object_server.methods()) == ["GET"] * 2 + ["POST"] * 2
+    assert lap() == {"list": 2, "delete": 2}
+    assert list(blobs.list()) == []
+
+
+def put_all(server, bucket, keys):
+    """Put empty objects past the server's front: thousands of requests would take seconds."""
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends["123456789012"]["aws"]
+    for key in keys:
+        backend.put_object(bucket.removeprefix("s3://"), key, b"")
+    server.asked.clear()
+
+
+def test_large_objects_go_in_parts(bucket, object_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote_folder, "MULTIPART_BYTES", 2**20)
+    monkeypatch.setattr(remote_folder, "PART_BYTES", 5 * 2**20)
+    blobs, lap = Blobs(bucket), Lap()
+    large = np.random.default_rng(1).bytes(12 * 2**20)
+    blobs.write("large", large)
+    # Begun, three parts of 5, 5 and 2 MiB, completed.
+    assert sorted(object_server.methods()) == ["POST", "POST", "PUT", "PUT", "PUT"]
+    assert lap() == {"put": 5, "bytes_written": 12 * 2**20}
+    assert blobs.read("large") == large
+    (tmp_path / "file").write_bytes(large)
+    blobs.upload("file", tmp_path / "file")
+    assert blobs.read("file") == large
+    # What decides between writers is never put in parts, whatever its size.
+    object_server.asked.clear()
+    assert blobs.create("marker", large[: 2**21])
+    assert object_server.methods() == ["PUT"]
+
+
+def test_requests_are_counted(bucket, object_server):
+    blobs, lap = Blobs(bucket), Lap()
+    blobs.write("a", b"12345")
+    blobs.read("a")
+    blobs.exists("a")
+    blobs.exists("b")
+    blobs.create("a", b"1")
+    blobs.delete("a")
+    list(blobs.list())
+    asked = object_server.methods()
+    assert asked == ["PUT", "GET", "HEAD", "HEAD", "PUT", "GET", "POST", "GET"]
+    counted = {"put": 2, "get": 2, "head": 2, "delete": 1, "list": 1}
+    assert lap() == counted | {"bytes_read": 10, "bytes_written": 6}
+
+
+def test_local_folders_make_no_requests(tmp_path):
+    lap = Lap()
+    Blobs(str(tmp_path)).write("a", b"1")
+    assert lap() == {}
+
+
+def test_a_whole_bucket_is_never_removed(bucket, object_server, monkeypatch):
+    for url in (bucket, f"{bucket}/"):
+        with pytest.raises(StorageError, match="is a whole bucket; name a prefix in it"):
+            Blobs(url).delete_all()
+    assert object_server.methods() == []
+    monkeypatch.setattr(shutil, "rmtree", lambda *_args, **_options: pytest.fail("removed"))
+    with pytest.raises(StorageError, match="is the root of the file system; name a folder in it"):
+        Blobs("/").delete_all()
+
+
+def test_fetch_folder(tmp_path, bucket):
     (tmp_path / "bundle").mkdir()
-    assert fetch_folder(str(tmp_path / "bundle")) == tmp_path / "bundle"
+    assert fetch_folder(str(tmp_path / "bundle"), ["card.json"]) == tmp_path / "bundle"
     with pytest.raises(FileNotFoundError, match="none is not a folder; give the folder"):
-        fetch_folder(str(tmp_path / "none"))
-    store = MemoryStore()
-    monkeypatch.setattr(blobs_module, "open_remote", lambda url: store)
-    with pytest.raises(FileNotFoundError, match="holds no objects; give the URL of a bundle"):
-        fetch_folder("s3://bucket/bundle")
-    store.put("card.json", b"{}")
-    store.put("sub/weights", b"123")
-    monkeypatch.setattr(blobs_module.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "copy"))
-    folder = fetch_folder("s3://bucket/bundle")
-    assert (folder / "card.json").read_bytes() == b"{}"
-    assert (folder / "sub" / "weights").read_bytes() == b"123"
+        fetch_folder(str(tmp_path / "none"), [])
+    url = f"{bucket}/bundle"
+    with pytest.raises(FileNotFoundError, match=r"/bundle holds no card\.json; give the URL of a"):
+        fetch_folder(url, ["card.json"])
+    for key, data in {"card.json": b"{}", "sub/weights": b"123", "other": b"x"}.items():
+        Blobs(url).write(key, data)
+    folder = fetch_folder(url, ["card.json"])
+    assert [path.name for path in folder.iterdir()] == ["card.json"]
+    assert folder.name == "bundle"
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    whole = fetch_folder(url, ["card.json"], everything=True)
+    assert (whole / "sub" / "weights").read_bytes() == b"123"
+
+
+def test_a_folder_is_fetched_once_until_it_changes(bucket, object_server):
+    url = f"{bucket}/bundle"
+    Blobs(url).write("card.json", b"1")
+    first = fetch_folder(url, ["card.json"])
+    object_server.asked.clear()
+    assert fetch_folder(url, ["card.json"]) == first
+    assert object_server.methods() == ["GET"]  # the listing alone
+    Blobs(url).write("card.json", b"2")
+    assert fetch_folder(url, ["card.json"]) != first
+    assert (fetch_folder(url, ["card.json"]) / "card.json").read_bytes() == b"2"
+
+
+def test_a_fetched_folder_is_gone_when_the_process_ends(bucket):
+    Blobs(bucket).write("bundle/card.json", b"1")
+    code = (
+        "from storage.folders import fetch_folder\n"
+        f"print(fetch_folder('{bucket}/bundle', ['card.json']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    folder = Path(done.stdout.strip())
+    assert folder.name == "bundle"
+    assert not folder.exists()
+    assert not folder.parent.exists()
+
+
+def test_a_folder_is_put_with_one_file_last(tmp_path, bucket, object_server):
+    for name in ("card.json", "model.keras", "training/epochs.json"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    upload_folder(tmp_path, f"{bucket}/bundle", "card.json")
+    put = [asked.path.rsplit("bundle/")[1] for asked in object_server.asked]
+    assert put == ["model.keras", "training/epochs.json", "card.json"]
+    assert Blobs(bucket).read("bundle/training/epochs.json") == b"training/epochs.json"

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -33,7 +35,7 @@ def test_image_comes_back(tmp_path, axes, shape):
         assert not tiff.is_bigtiff
         assert tiff.series[0].axes == axes.upper()
         np.testing.assert_array_equal(tiff.asarray(), voxels)
-    assert [path.name for path in out.parent.iterdir()] == ["out.ome.tif"]
+    assert [path.name for path in Path(out).parent.iterdir()] == ["out.ome.tif"]
 
 
 def test_label_level_with_voxel_size(tmp_path):
