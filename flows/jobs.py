@@ -31,11 +31,25 @@ def parse_bytes(value: object) -> object:
     return int(Decimal(match[1]) * _UNITS[(match[2] or "B").upper()])
 
 
+def parse_seconds(value: object) -> object:
+    """Seconds from ``24h``, ``30m``, ``7d``, ``90s`` or a plain number."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a time; write 24h, 30m, 7d or a number of seconds")
+    return float(match[1]) * _SECONDS[(match[2] or "s").lower()]
+
+
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|d)?\s*", re.IGNORECASE)
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
 Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, allow_inf_nan=False)]
 Floats = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Ints = Annotated[tuple[int, ...], BeforeValidator(_split)]
@@ -55,7 +69,7 @@ def is_argument(field: FieldInfo) -> bool:
 class Job(BaseModel):
     """Base of all jobs: frozen, unknown fields are an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImportJob(Job):
@@ -306,12 +320,57 @@ class ReportJob(Job):
     run: str = argument("folder of the run")
 
 
-class VerifyJob(Job):
-    """Stored bytes of a mask volume against the records of its run."""
+class LabelJob(Job):
+    """Fields that every job about the versions of a mask volume shares."""
 
-    image: str = argument("IMAGE.zarr")
+    image: str = argument("IMAGE.zarr, or the OTHER.zarr that holds its masks")
     labels: str = Field(description="mask volume")
     runs: str | None = Field(None, description="where run records are; IMAGE.zarr.runs by default")
+
+
+class VerifyJob(LabelJob):
+    """Stored bytes of a mask volume against the records of its run."""
+
+    sample: float = Field(1.0, gt=0, le=1, description="share of the objects to read")
+    seed: int = Field(0, ge=0, description="of the objects that a sample draws")
+    executor: Literal["ray", "serial"] = Field("serial", description="where objects are read")
+    workers: int | None = Field(None, ge=1, description="worker processes; one per CPU")
+    address: str | None = Field(None, description="Ray cluster to use; a local one by default")
+
+
+class RepairJob(LabelJob):
+    """A mask volume made whole again: what is missing or wrong is computed anew, nothing else."""
+
+    executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
+    workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")
+    address: str | None = Field(None, description="Ray cluster to use; a local one by default")
+    memory: Bytes | None = Field(None, description="memory of one worker, such as 8GiB")
+
+
+class RollbackJob(LabelJob):
+    """The version of a mask volume that readers saw before, published again."""
+
+    to: str | None = Field(
+        None, description="version to publish, such as NAME-1f0c9a7e; the one before by default"
+    )
+
+
+class PruneJob(Job):
+    """Old versions and abandoned staging of mask volumes; told, and deleted with --yes."""
+
+    image: str = argument("IMAGE.zarr, or the OTHER.zarr that holds its masks")
+    labels: str | None = Field(None, description="mask volume; every one by default")
+    runs: str | None = Field(None, description="where run records are; IMAGE.zarr.runs by default")
+    keep: int = Field(
+        2, ge=1, description="versions of each mask volume that stay, the published one among them"
+    )
+    older_than: Seconds = Field(
+        86400.0,
+        description="time since readers were last shown a version, such as 24h; what is younger "
+        "stays, for those who have it open",
+    )
+    yes: bool = Field(False, description="delete what goes; without it nothing is changed")
 
 
 class DemoJob(Job):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from flows.errors import RequestError
 from flows.prepare import Prepared, check_segment_job, runs_url
+from flows.run_document import RUN, SEGMENT, read_run
 from flows.shard_stage import ShardStage
 from flows.staging import stage_mask
 from segmentation.normalize import IntensityTransform
@@ -16,7 +20,7 @@ from segmentation.plan import ShardPlan
 from storage.blobs import Blobs
 from storage.intensity import percentiles
 from storage.label_names import label_url
-from storage.manifest import RunManifest
+from storage.manifest import RECORDS, RunManifest
 from storage.stores import join_url
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ INFER = "infer"
 PUBLISHED = "published.json"
 # Written by a verification that found faults: the run is then not finished, the same job mends it.
 DAMAGE = "damage.json"
+STAMP = "%Y%m%dT%H%M%S"
+_STAMPED = re.compile(r"/(\d{8}T\d{6})-[^/]*$")
 PACKAGES = ("maskmill", "keras", "ray", "prefect", "dask", "zarr", "numpy")
 
 
@@ -94,18 +100,48 @@ class Run:
         return self.stage(name, planned).writer()
 
 
-def open_run(job: SegmentJob, prepared: Prepared, executor: Executor, attempt: str) -> Run:
+def new_attempt(run: Blobs, now: datetime) -> str:
+    """Id of an attempt: a UTC time and 8 hex digits; it sorts after every earlier attempt.
+
+    Of two records of one item the later attempt's counts, so a clock that went back must not
+    make this attempt the earlier one.
+
+    Parameters
+    ----------
+    run : Blobs
+        Run folder.
+    now : datetime
+        In UTC.
+    """
+    found = (_STAMPED.search(key) for key, _ in run.list(RECORDS))
+    latest = max((match[1] for match in found if match), default="")
+    stamp = now.strftime(STAMP)
+    if stamp <= latest:
+        stamp = (datetime.strptime(latest, STAMP) + timedelta(seconds=1)).strftime(STAMP)
+    return f"{stamp}-{uuid4().hex[:8]}"
+
+
+def open_run(
+    job: SegmentJob,
+    prepared: Prepared,
+    executor: Executor,
+    attempt: str,
+    directory: str | None = None,
+) -> Run:
     """Make or reload the run's folder and its staged label.
+
+    Parameters
+    ----------
+    directory : str, optional
+        What `run_directory` gave.
 
     Raises
     ------
     RequestError, StorageError, ValueError
         Before anything is written.
     """
-    check_segment_job(job, prepared)
-    folder = runs_url(job, prepared.container)
-    directory = _directory(job, prepared, folder)
-    url = join_url(folder, directory)
+    directory = directory or run_directory(job, prepared)
+    url = join_url(runs_url(job, prepared.container), directory)
     saved = _saved(Blobs(url), prepared.digest)
     if saved is None:
         intensity = intensity_of(prepared, executor)
@@ -114,16 +150,24 @@ def open_run(job: SegmentJob, prepared: Prepared, executor: Executor, attempt: s
         prepared = replace(prepared, plan=ShardPlan.from_dict(saved["plan"]))
     run = Run(job, prepared, directory, url, attempt, intensity)
     if saved is None:
-        run.blobs.write("run.json", _run_document(run))
+        run.blobs.write(RUN, _run_document(run))
     stage_mask(run)
     return run
 
 
-def _directory(job: SegmentJob, prepared: Prepared, folder: str) -> str:
-    """NAME-KEY; with --force the next free NAME-KEY-n, or an unfinished one."""
+def run_directory(job: SegmentJob, prepared: Prepared) -> str:
+    """NAME-KEY; with --force the next free NAME-KEY-n, or an unfinished one.
+
+    Raises
+    ------
+    RequestError, StorageError
+        If the name or the place cannot be used; nothing was written then.
+    """
+    check_segment_job(job, prepared)
     base = f"{job.name}-{prepared.key}"
     if not job.force:
         return base
+    folder = runs_url(job, prepared.container)
     number = 2
     while is_finished(Blobs(join_url(folder, f"{base}-{number}"))):
         number += 1
@@ -136,12 +180,12 @@ def is_finished(run: Blobs) -> bool:
 
 
 def _saved(blobs: Blobs, digest: str) -> dict[str, Any] | None:
-    if not blobs.exists("run.json"):
+    if not blobs.exists(RUN):
         return None
-    document: dict[str, Any] = json.loads(blobs.read("run.json"))
-    if document.get("schema") != SCHEMA or document.get("digest") != digest:
+    document = read_run(blobs, (SEGMENT,))
+    if document["digest"] != digest:
         raise RequestError(
-            f"{blobs.url} holds another run (digest {str(document.get('digest'))[:16]}…); "
+            f"{blobs.url} holds another run (digest {document['digest'][:16]}…); "
             "remove that folder or choose another --name"
         )
     return document
@@ -174,7 +218,7 @@ def intensity_of(prepared: Prepared, executor: Executor) -> dict[str, Any] | Non
 def _run_document(run: Run) -> bytes:
     document = {
         "schema": SCHEMA,
-        "kind": "segment",
+        "kind": SEGMENT,
         "digest": run.prepared.digest,
         "identity": run.prepared.identity,
         "job": run.job.model_dump(mode="json"),

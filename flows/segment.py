@@ -13,29 +13,37 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import stages
+from flows import publishing, stages
 from flows.artifacts import artifact_progress, leave_artifacts
 from flows.executors import WorkerStartError, stop_on_signals
 from flows.jobs import SegmentJob
 from flows.pool import make_executor, threads_per_worker, worker_count
 from flows.prepare import prepare, runs_url
-from flows.run import Run, is_finished, open_run
+from flows.publishing import current_version
+from flows.run import Run, is_finished, new_attempt, open_run, run_directory
+from flows.run_lease import hold_run, remove_partials
 from flows.run_report import write_report
 from flows.scoring import aggregate, check_truth_values, truth_key
 from flows.shard_stage import resumable
+from storage.blobs import Blobs
 from storage.errors import StorageError
+from storage.label_names import label_url
+from storage.labels import listed
+from storage.requests import Lap
+from storage.stores import join_url
 
 if TYPE_CHECKING:
     import threading
 
     from flows.executors import Executor
+    from storage.lease import Lease
 
 
 @flow(name="segment-volume", validate_parameters=True)
@@ -50,46 +58,65 @@ def segment_volume(job: SegmentJob) -> dict[str, Any]:
     Raises
     ------
     IncompleteRunError
-        If shards are left to do; the same job goes on from there.
+        If shards are left to do, or another command is at work on the run; the same job goes
+        on from there.
     """
     executor = make_executor(job)
     seconds: dict[str, float] = {}
+    lap = Lap()
     try:
-        with stop_on_signals() as stop:
-            run = _timed(seconds, "plan", plan_run, job, executor)
+        with stop_on_signals() as stop, ExitStack() as held:
+            run, lease = _timed(seconds, "plan", plan_run, job, executor, stop, held)
             done = _finished(run)
             if done is not None:
-                return done
+                return done | {"requests": lap()}
             with resumable(run.url, OSError, StorageError, WorkerStartError):
                 try:
-                    result = _compute(run, executor, stop, seconds)
+                    result = _compute(run, executor, stop, seconds, lease)
                 finally:
-                    _write_timings(run, seconds)
-                return report_run(run, result, seconds)
+                    requests = {} if lease.is_lost else _write_timings(run, seconds, lap())
+                return report_run(run, result, seconds) | {"requests": requests}
     finally:
         executor.close()
 
 
 def _compute(
-    run: Run, executor: Executor, stop: threading.Event, seconds: dict[str, float]
+    run: Run,
+    executor: Executor,
+    stop: threading.Event,
+    seconds: dict[str, float],
+    lease: Lease,
 ) -> dict[str, Any]:
     """The stages between plan and report."""
     _timed(seconds, "infer", infer_shards, run, executor, stop)
     _timed(seconds, "pyramid", build_pyramid, run, executor)
     _timed(seconds, "verify", verify_run, run, executor, stop)
     result: dict[str, Any] = _timed(seconds, "aggregate", aggregate_run, run, executor, stop)
+    lease.check(confirm=True)
     _timed(seconds, "publish", publish_run, run)
     return result
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
-def plan_run(job: SegmentJob, executor: Executor) -> Run:
-    """Check everything, save or reload the plan, stage the mask volume."""
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+def plan_run(
+    job: SegmentJob, executor: Executor, stop: threading.Event, held: ExitStack
+) -> tuple[Run, Lease]:
+    """Check everything, take the run's lease, save or reload the plan, stage the mask volume.
+
+    `held` lets go of the lease.
+    """
     prepared = prepare(job)
     check_truth_values(prepared, job.ignore_label, executor)
-    with resumable(runs_url(job, prepared.container), OSError):
-        return open_run(job, prepared, executor, f"{now}-{uuid4().hex[:8]}")
+    folder = runs_url(job, prepared.container)
+    with resumable(folder, OSError):
+        directory = run_directory(job, prepared)
+        place = Blobs(join_url(folder, directory))
+        now = datetime.now(UTC)
+        lease = held.enter_context(hold_run(place.url, new_attempt(place, now), stop))
+        remove_partials(place.url, label_url(prepared.container, directory))
+        # The holder before may have written records since the lease was asked for.
+        run = open_run(job, prepared, executor, new_attempt(place, now), directory)
+    return run, lease
 
 
 @task(name="infer", cache_policy=NO_CACHE, persist_result=False)
@@ -121,7 +148,7 @@ def aggregate_run(run: Run, executor: Executor, stop: threading.Event) -> dict[s
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish_run(run: Run) -> bool:
     """List the mask volume for readers."""
-    return stages.publish_run(run, datetime.now(UTC).isoformat(timespec="seconds"))
+    return publishing.publish_run(run, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
@@ -133,8 +160,13 @@ def report_run(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> d
 
 
 def _finished(run: Run) -> dict[str, Any] | None:
-    """The result of a run that is published already, with the truth that is asked for."""
+    """The result of a run that was published already, with the truth that is asked for.
+
+    Readers may see another version by now; if they see none, there is something left to do.
+    """
     if not (is_finished(run.blobs) and all(map(run.blobs.exists, ("result.json", "report.html")))):
+        return None
+    if current_version(run.prepared.container, run.job.name) is None:
         return None
     result: dict[str, Any] = json.loads(run.blobs.read("result.json"))
     if result.get("truth") != truth_key(run):
@@ -143,10 +175,13 @@ def _finished(run: Run) -> dict[str, Any] | None:
 
 
 def _places(run: Run) -> dict[str, Any]:
+    container, name = run.prepared.container, run.job.name
     return {
         "run": run.url,
         "mask": run.target,
-        "published": run.prepared.is_whole,
+        "published": run.directory in listed(container),
+        # What readers see of the name, where this run may be it at all.
+        "current": current_version(container, name) if run.prepared.is_whole else None,
         "report": f"{run.url}/report.html",
     }
 
@@ -159,9 +194,10 @@ def _timed(seconds: dict[str, float], name: str, stage: Any, *arguments: Any) ->
         seconds[name] = round(time.perf_counter() - started, 3)
 
 
-def _write_timings(run: Run, seconds: dict[str, float]) -> None:
+def _write_timings(run: Run, seconds: dict[str, float], own: dict[str, int]) -> dict[str, int]:
+    """Requests to object stores, by this process and by workers."""
     try:
-        stages.write_timings(run, seconds, worker_count(run.job))
+        return stages.write_timings(run, seconds, worker_count(run.job), own)
     except OSError:
         # A full disk already ended the stage with its own message.
-        return
+        return {}

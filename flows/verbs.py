@@ -28,6 +28,9 @@ def table(jobs: Any) -> Iterator[Verb]:
     yield "audit", jobs.AuditJob, _audit, _show_audit
     yield "classify", jobs.ClassifyJob, _classify, _show_classification
     yield "verify", jobs.VerifyJob, _verify, _show_verified
+    yield "repair", jobs.RepairJob, _repair, _show_repaired
+    yield "rollback", jobs.RollbackJob, _rollback, _show_rollback
+    yield "prune", jobs.PruneJob, _prune, _show_prune
     yield "report", jobs.ReportJob, _report, _show_scores
 
 
@@ -80,13 +83,13 @@ def _export(job: Any) -> dict[str, Any]:
 
 
 def _info(job: Any) -> dict[str, Any]:
-    from flows.check import describe_target
+    from flows.describe import describe_target
 
     return describe_target(job)
 
 
 def _describe(url: str) -> dict[str, Any]:
-    from flows.check import describe_target
+    from flows.describe import describe_target
     from flows.jobs import InfoJob
 
     return describe_target(InfoJob(target=url))
@@ -119,12 +122,16 @@ def _plan(job: Any) -> dict[str, Any]:
 
 
 def _segment(job: Any) -> dict[str, Any]:
-    from flows.prepare import check_segment_job, prepare
+    from flows.prepare import prepare, runs_url
+    from flows.run import run_directory
+    from flows.run_lease import check_free
     from flows.scoring import check_small_volume
+    from storage.stores import join_url
 
     # Most errors are known from metadata alone: say so before any server starts.
     prepared = prepare(job)
-    check_segment_job(job, prepared)
+    directory = run_directory(job, prepared)
+    check_free(join_url(runs_url(job, prepared.container), directory))
     check_small_volume(prepared, job.ignore_label)
     from flows.prefect_server import prefect_server
     from flows.segment import segment_volume
@@ -181,9 +188,28 @@ def _verify(job: Any) -> dict[str, Any]:
     return verify_labels(job)
 
 
+def _repair(job: Any) -> dict[str, Any]:
+    from flows.repair import repair_labels
+
+    return repair_labels(job)
+
+
+def _rollback(job: Any) -> dict[str, Any]:
+    from flows.rollback import roll_back
+
+    return roll_back(job)
+
+
+def _prune(job: Any) -> dict[str, Any]:
+    from flows.prune import prune_labels
+
+    return prune_labels(job)
+
+
 def _show_scores(result: dict[str, Any]) -> str:
     import sys
 
+    from flows.report.requests_text import requests_text
     from flows.report.terminal import plain_text, score_table
 
     if sys.stdout.isatty():
@@ -198,13 +224,26 @@ def _show_scores(result: dict[str, Any]) -> str:
     text += _found(result)
     places = ("mask", "run", "report", "evaluation", "audit")
     lines = [f"{name}: {result[name]}" for name in places if name in result]
+    asked = requests_text(result.get("requests") or {})
+    if asked:
+        lines.append(f"requests to the store: {asked}")
     if "mask" in result and not result["published"]:
-        lines.append("a run over a region is not published: elsewhere it would read as background")
+        lines.append(_unpublished(result))
     if result.get("already_done"):
         lines.append(
             "this was done before; nothing had to be computed (--force makes a new version)"
         )
     return text + "".join(f"{line}\n" for line in lines)
+
+
+def _unpublished(result: dict[str, Any]) -> str:
+    """Why readers do not see a finished mask."""
+    if result.get("current") is None:
+        return "a run over a region is not published: elsewhere it would read as background"
+    return (
+        f"readers see {result['current']}; `maskmill rollback --to "
+        f"{result['mask'].rsplit('/', 1)[-1]}` shows them this version"
+    )
 
 
 def _show_classification(result: dict[str, Any]) -> str:
@@ -253,8 +292,43 @@ def _show_audit(result: dict[str, Any]) -> str:
 
 
 def _show_verified(result: dict[str, Any]) -> str:
-    total = sum(result["objects"].values())
-    return f"{result['labels']}: {total} stored objects are what their records say\n"
+    from flows.check import verified_text
+
+    return verified_text(result)
+
+
+def _show_repaired(result: dict[str, Any]) -> str:
+    from flows.repair import repaired_text
+
+    return repaired_text(result)
+
+
+def _show_rollback(result: dict[str, Any]) -> str:
+    lines = [
+        f"{one['version']}: {one['state']}, {_size(one['bytes'])}\n" for one in result["versions"]
+    ]
+    now = f"readers of {result['labels']} see {result['published']} now"
+    return "".join(lines) + f"{now}, before that {result['before'] or 'nothing'}\n"
+
+
+def _show_prune(result: dict[str, Any]) -> str:
+    lines = [
+        f"{one['version']}: {one['decision']}, {_size(one['bytes'])}; {one['reason']}\n"
+        for one in result["versions"]
+    ]
+    size = _size(result["bytes"])
+    told = f"deleted {size}" if result["deleted"] else f"{size} to delete; --yes deletes them"
+    return "".join(lines) + (told if result["bytes"] else "nothing to delete") + "\n"
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that suits them."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"
 
 
 def _show_plain(result: dict[str, Any]) -> str:

@@ -11,15 +11,14 @@ lists, so a version is invisible until that one small file is replaced. ::
 from __future__ import annotations
 
 import json
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from storage.blobs import Blobs
-from storage.errors import StorageError
+from storage.consolidated import has_copies, with_copies
 from storage.label_names import LABELS, METADATA, is_version_of, label_url
+from storage.lease import Lease, hold
+from storage.ome import ome_attributes
 from storage.ome_labels import (
     LabelClass,
     label_attributes,
@@ -28,14 +27,14 @@ from storage.ome_labels import (
     parse_labels_list,
 )
 from storage.stores import join_url
-from storage.write_grid import checksum, choose_chunks, create_array
+from storage.write_grid import choose_chunks, create_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from storage.volume import Image
 
-LOCK_SECONDS = 60.0
+LOCK = "publish.lock"
 LOCK_WAIT_SECONDS = 120.0
 
 
@@ -125,23 +124,27 @@ def stage(
 
 def group_document(attributes: dict[str, Any]) -> bytes:
     """``zarr.json`` of a Zarr v3 group."""
-    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    return encoded({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """A ``zarr.json`` document as it is stored."""
     return json.dumps(document, indent=2).encode()
+
+
+def read_document(group: Blobs, key: str = METADATA) -> dict[str, Any]:
+    """A ``zarr.json`` document; empty if there is none."""
+    try:
+        document: dict[str, Any] = json.loads(group.read(key))
+    except FileNotFoundError:
+        return {}
+    return document
 
 
 def listed(container_url: str) -> tuple[str, ...]:
     """Folders of the published labels; none where nothing was published."""
-    return parse_labels_list(_labels_group(container_url))
-
-
-def _labels_group(container_url: str) -> dict[str, Any]:
-    """Attributes of the group that lists the labels; none if there is no such group yet."""
-    try:
-        document = json.loads(Blobs(join_url(container_url, LABELS)).read(METADATA))
-    except FileNotFoundError:
-        return {}
-    attributes: dict[str, Any] = document.get("attributes", {})
-    return attributes
+    document = read_document(Blobs(join_url(container_url, LABELS)))
+    return parse_labels_list(document.get("attributes", {}))
 
 
 def publish(
@@ -164,62 +167,51 @@ def publish(
     -------
     list of str
         Folders it replaced.
+
+    Raises
+    ------
+    LeaseBusyError
+        If another publishes for longer than two minutes.
     """
-    container = Blobs(join_url(container_url, LABELS))
-    with publish_lock(Blobs(lock_url), owner):
+    with publish_lock(lock_url, owner) as lock:
         before = listed(container_url)
         replaced = [d for d in before if is_version_of(d, name) and d != directory]
         kept = [d for d in before if d not in replaced and d != directory]
         root = Blobs(container_url)
         if not root.exists(METADATA) and not root.exists(".zgroup"):
             root.write(METADATA, group_document({}))
-        attributes = _labels_group(container_url) | labels_attributes((*kept, directory))
-        container.write(METADATA, group_document(attributes))
+        lock.check(confirm=True)
+        _write_list(container_url, (*kept, directory), directory)
     return replaced
 
 
-@contextmanager
-def publish_lock(
-    folder: Blobs, owner: str, wait_seconds: float = LOCK_WAIT_SECONDS
-) -> Iterator[None]:
-    """Hold the publishing lock; one whose owner has not renewed it for a minute is taken over.
-
-    Raises
-    ------
-    StorageError
-        If another owner still holds it after the wait.
-    """
-    deadline = time.monotonic() + wait_seconds
-    key = "publish.lock"
-    while not folder.create(key, json.dumps({"owner": owner, "taken": time.time()}).encode()):
-        holder = _read_lock(folder, key)
-        if time.time() - holder.get("taken", 0.0) > LOCK_SECONDS and _may_remove(folder, holder):
-            folder.delete(key)
-        elif time.monotonic() > deadline:
-            raise StorageError(
-                f"publishing is locked by {holder.get('owner')}; if it is gone, remove "
-                f"{join_url(folder.url, key)} and run the same command"
-            )
-        else:
-            time.sleep(0.2)
-    try:
-        yield
-    finally:
-        folder.delete(key)
+def publish_lock(lock_url: str, owner: str) -> AbstractContextManager[Lease]:
+    """The lock under which ``labels/zarr.json`` is changed; waits for other publishers."""
+    return hold(Blobs(lock_url), LOCK, owner, wait_seconds=LOCK_WAIT_SECONDS)
 
 
-def _may_remove(folder: Blobs, holder: dict[str, Any]) -> bool:
-    """Whether a stale lock is ours to remove: of several who find it, one is the first.
+def _write_list(container_url: str, names: tuple[str, ...], directory: str) -> None:
+    """Put the list of labels in its place, then the copies of what changed, where there are any."""
+    root, group = Blobs(container_url), Blobs(join_url(container_url, LABELS))
+    document = read_document(group) or {"zarr_format": 3, "node_type": "group"}
+    document["attributes"] = document.get("attributes", {}) | labels_attributes(names)
+    container = read_document(root)
+    changed = {}
+    if has_copies(document) or has_copies(container):
+        changed = _label_documents(group, directory)
+    document = with_copies(document, changed)
+    group.write(METADATA, encoded(document))
+    below = {f"{LABELS}/{path}": found for path, found in changed.items()}
+    renewed = with_copies(container, {LABELS: document, **below})
+    if renewed != container:
+        root.write(METADATA, encoded(renewed))
 
-    Without the mark a slow finder would remove the lock that a faster one has taken since.
-    """
-    lock = checksum(json.dumps(holder, sort_keys=True).encode())
-    return folder.create(f"publish.stale-{lock}", uuid4().hex.encode())
 
-
-def _read_lock(folder: Blobs, key: str) -> dict[str, Any]:
-    try:
-        content = json.loads(folder.read(key))
-    except (FileNotFoundError, ValueError):
-        return {"taken": time.time()}
-    return content if isinstance(content, dict) else {}
+def _label_documents(group: Blobs, directory: str) -> dict[str, dict[str, Any]]:
+    """Documents of a label and its levels, by path below ``labels/``."""
+    found = {directory: read_document(group, f"{directory}/{METADATA}")}
+    multiscales = ome_attributes(found[directory].get("attributes", {})).get("multiscales") or ()
+    for dataset in (level for one in multiscales for level in one["datasets"]):
+        path = f"{directory}/{dataset['path']}"
+        found[path] = read_document(group, f"{path}/{METADATA}")
+    return {path: document for path, document in found.items() if document}

@@ -21,7 +21,7 @@ from ome_zarr.reader import Reader
 from yaozarrs import v05
 
 from flows.jobs import SegmentJob
-from flows.stages import publish_run
+from flows.publishing import publish_run
 from storage.volume import open_image, open_label, published_labels
 from tests.test_flows.images import (
     CLASSES,

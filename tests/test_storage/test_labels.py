@@ -1,6 +1,9 @@
 import json
+import shutil
+import subprocess
+import sys
 import threading
-import time
+import warnings
 
 import pytest
 import zarr
@@ -9,14 +12,8 @@ from storage import labels
 from storage.blobs import Blobs
 from storage.errors import StorageError
 from storage.label_names import check_name, is_version_of, label_url
-from storage.labels import (
-    group_document,
-    label_layout,
-    listed,
-    publish,
-    publish_lock,
-    stage,
-)
+from storage.labels import group_document, label_layout, listed, publish, stage
+from storage.lease import LeaseBusyError, LeaseLostError, hold
 from storage.ome import ImageMetadata, Level, image_attributes, make_axes
 from storage.ome_labels import label_classes, parse_label_classes
 from storage.volume import open_image, open_label, published_labels
@@ -225,6 +222,32 @@ def test_publishers_at_once_lose_nothing(image):
     assert sorted(listed(image.url)) == [f"{name}-00000001" for name in names]
 
 
+def publish_one(url, name):
+    """What a process of its own does."""
+    publish(url, f"{name}-00000001", name, lock_url=f"{url}.runs", owner=name)
+
+
+def test_publishing_processes_at_once_lose_nothing(image):
+    names = ["a", "b", "c"]
+    for name in names:
+        staged(image, f"{name}-00000001", name)
+    code = (
+        "import sys; from storage.labels import publish; url, name = sys.argv[1:]; "
+        "publish(url, f'{name}-00000001', name, lock_url=f'{url}.runs', owner=name)"
+    )
+    command = [sys.executable, "-c", code, image.url]
+    processes = [subprocess.Popen([*command, name]) for name in names]
+    assert [process.wait(60) for process in processes] == [0] * len(names)
+    assert sorted(listed(image.url)) == [f"{name}-00000001" for name in names]
+
+
+def test_publishers_of_an_object_store_lose_nothing(bucket):
+    url, names = f"{bucket}/fly.zarr", [f"n{i}" for i in range(6)]
+    run_all(lambda name: publish_one(url, name), names)
+    assert sorted(listed(url)) == [f"{name}-00000001" for name in names]
+    assert list(Blobs(f"{url}.runs").list()) == []
+
+
 def run_all(function, arguments):
     threads = [threading.Thread(target=function, args=(argument,)) for argument in arguments]
     for thread in threads:
@@ -236,70 +259,30 @@ def run_all(function, arguments):
 # ---------------------------------------------------------------------------------------- lock
 
 
-def locked_by(folder, owner, *, seconds_ago):
-    content = {"owner": owner, "taken": time.time() - seconds_ago}
-    assert folder.create("publish.lock", json.dumps(content).encode())
-
-
-def test_a_fresh_lock_is_respected(tmp_path):
-    folder = Blobs(str(tmp_path))
-    locked_by(folder, "host-7", seconds_ago=50)
+def test_publishing_waits_for_its_lock_and_names_the_holder(image, monkeypatch):
+    staged(image, "cells-00000001")
+    monkeypatch.setattr(labels, "LOCK_WAIT_SECONDS", 0.1)
     with (
-        pytest.raises(
-            StorageError, match=r"locked by host-7; if it is gone, remove .*publish\.lock"
-        ),
-        publish_lock(folder, "me", wait_seconds=0),
+        hold(Blobs(f"{image.url}.runs"), "publish.lock", "another run"),
+        pytest.raises(LeaseBusyError, match=r"publish\.lock is held by another run"),
     ):
-        pass
-    assert folder.exists("publish.lock")
+        published(image, "cells-00000001", "cells")
+    assert listed(image.url) == ()
+    published(image, "cells-00000001", "cells")
 
 
-def test_a_stale_lock_is_taken_over(tmp_path):
-    folder = Blobs(str(tmp_path))
-    locked_by(folder, "host-7", seconds_ago=61)
-    with publish_lock(folder, "me", wait_seconds=0):
-        assert json.loads(folder.read("publish.lock"))["owner"] == "me"
-    assert not folder.exists("publish.lock")
+def test_a_publisher_that_lost_its_lock_changes_nothing(image, monkeypatch):
+    staged(image, "cells-00000001")
+    real = labels.listed
 
+    def taken_over(url):
+        Blobs(f"{image.url}.runs").write("publish.lock", b'{"owner": "a faster one"}')
+        return real(url)
 
-def test_the_lock_opens_after_an_error(tmp_path):
-    folder = Blobs(str(tmp_path))
-    with pytest.raises(RuntimeError, match="stop"), publish_lock(folder, "me"):
-        raise RuntimeError("stop")
-    with publish_lock(folder, "you", wait_seconds=0):
-        pass
-
-
-def test_a_stale_lock_has_one_successor(tmp_path, monkeypatch):
-    """Two find it stale; the slower one must not remove the lock the faster one took."""
-    folder = Blobs(str(tmp_path))
-    locked_by(folder, "host-7", seconds_ago=61)
-    both_have_read = threading.Barrier(2)
-    real, first_read = labels._read_lock, threading.local()
-    inside, most_inside, delay = [], [], {"slow": 0.3, "fast": 0.0}
-
-    def read(folder, key):
-        holder = real(folder, key)
-        if not hasattr(first_read, "done"):
-            first_read.done = True
-            both_have_read.wait()
-            time.sleep(delay[threading.current_thread().name])
-        return holder
-
-    def run():
-        with publish_lock(folder, threading.current_thread().name):
-            inside.append(1)
-            most_inside.append(len(inside))
-            time.sleep(0.6)
-            inside.pop()
-
-    monkeypatch.setattr(labels, "_read_lock", read)
-    threads = [threading.Thread(target=run, name=name) for name in delay]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most_inside == [1, 1]
+    monkeypatch.setattr(labels, "listed", taken_over)
+    with pytest.raises(LeaseLostError, match="taken over by a faster one"):
+        published(image, "cells-00000001", "cells")
+    assert real(image.url) == ()
 
 
 def test_other_attributes_of_the_labels_group_stay(tmp_path):
@@ -309,3 +292,86 @@ def test_other_attributes_of_the_labels_group_stay(tmp_path):
     attributes = json.loads(group.read("zarr.json"))["attributes"]
     assert attributes["mine"] == 1
     assert attributes["ome"]["labels"] == ["old", "new"]
+
+
+# -------------------------------------------------------------------- consolidated metadata
+
+
+def consolidate(url, path=None):
+    """Let zarr itself write the copies."""
+    with warnings.catch_warnings():
+        # Zarr warns that other implementations may not know them.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(url, path=path)
+
+
+def copies(url):
+    """What the document of a group says of everything below it; None without copies."""
+    found = json.loads(Blobs(url).read("zarr.json")).get("consolidated_metadata")
+    return found and found["metadata"]
+
+
+def consolidated_anew(url, tmp_path):
+    """The copies that zarr makes of a store as it is now."""
+    fresh = tmp_path / "fresh.zarr"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(url, fresh)
+    consolidate(str(fresh))
+    return copies(str(fresh))
+
+
+def seen_through_copies(url):
+    """Labels and their level shapes, as a reader finds them that looks at the copies only."""
+    group = zarr.open_group(url, mode="r", use_consolidated=True)["labels"]
+    names = group.attrs["ome"]["labels"]
+    return {name: [array.shape for _, array in sorted(group[name].arrays())] for name in names}
+
+
+def test_consolidated_metadata_follows_a_publication(image, tmp_path):
+    staged(image, "truth", "truth")
+    published(image, "truth", "truth")
+    staged(image, "cells-00000001")
+    consolidate(image.url)
+    expected = [(6, 40, 50), (6, 20, 25)]
+    assert seen_through_copies(image.url) == {"truth": expected}
+    published(image, "cells-00000001", "cells")
+    assert seen_through_copies(image.url) == {"truth": expected, "cells-00000001": expected}
+    staged(image, "cells-00000002")
+    published(image, "cells-00000002", "cells")
+    assert seen_through_copies(image.url) == {"truth": expected, "cells-00000002": expected}
+    # Zarr, asked to make them all anew, makes the same.
+    assert copies(image.url) == consolidated_anew(image.url, tmp_path)
+    assert zarr.open_group(image.url)["labels"].attrs["ome"]["labels"][-1] == "cells-00000002"
+
+
+def test_consolidated_metadata_of_the_labels_alone(image):
+    staged(image, "truth", "truth")
+    published(image, "truth", "truth")
+    consolidate(image.url, "labels")
+    staged(image, "cells-00000001")
+    before = Blobs(image.url).read("zarr.json")
+    published(image, "cells-00000001", "cells")
+    assert Blobs(image.url).read("zarr.json") == before
+    assert sorted(copies(f"{image.url}/labels")) == [
+        *("cells-00000001", "cells-00000001/0", "cells-00000001/1"),
+        *("truth", "truth/0", "truth/1"),
+    ]
+    group = zarr.open_group(f"{image.url}/labels", mode="r", use_consolidated=True)
+    assert group["cells-00000001/1"].shape == (6, 20, 25)
+
+
+def test_metadata_without_copies_stays_without(image):
+    staged(image, "cells-00000001")
+    published(image, "cells-00000001", "cells")
+    assert copies(image.url) is copies(f"{image.url}/labels") is None
+
+
+def test_copies_of_another_kind_are_left_alone(image):
+    root = Blobs(image.url)
+    document = json.loads(root.read("zarr.json"))
+    document["consolidated_metadata"] = {"kind": "elsewhere", "metadata": {}}
+    root.write("zarr.json", json.dumps(document).encode())
+    before = root.read("zarr.json")
+    staged(image, "cells-00000001")
+    published(image, "cells-00000001", "cells")
+    assert root.read("zarr.json") == before
