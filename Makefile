@@ -4,22 +4,53 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint lock clean
+# Real services for the tests of faults: an object store, one without conditional writes, a proxy.
+SERVICES := .venv-services
+SERVICES_READY := $(SERVICES)/.ready
+PACKAGES := radosgw ceph-mon ceph-osd ceph-common \
+	swift-proxy swift-account swift-container swift-object memcached
+
+# Files of tests are spread over a few processes; each starts Ray at most once.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+
+.PHONY: demo test test-slow test-services chaos lint lock audit-dependencies clean
 
 demo: $(READY)
 	@$(BIN)/maskmill demo --out demo-output
 
 # Quick checks first, so that a failure shows early.
 test: lint
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow and not services"
 
 test-slow: $(READY)
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --timeout 900 -m "slow and not services"
+
+test-services: $(READY) $(SERVICES_READY)
+	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	else \
+		echo "as root: apt-get install --no-install-recommends $(PACKAGES)" >&2; exit 1; \
+	fi
+	@$(BIN)/python -m pytest -q -m services
+
+# Twenty runs, each with one process killed at a random moment; all have to end with the same bytes.
+chaos: $(READY)
+	@rm -rf chaos-output
+	@$(BIN)/python -m benchmarks.chaos --runs 20 --seed 1 --parallel 2 --out chaos-output
 
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# Asks the advisory service about every package of the lock, and says so where it cannot be asked.
+audit-dependencies: $(READY)
+	@$(BIN)/uv tool run --quiet "pip-audit>=2.7,<3" --strict --disable-pip --require-hashes \
+		--progress-spinner off -r requirements.lock || { \
+		echo "pip-audit found something or could not ask the advisory service; see above." >&2; \
+		echo "Offline: $(BIN)/python -m pytest -q tests/test_flows/test_security.py -k lock" >&2; \
+		exit 1; }
 
 # The lock holds hashes and no index addresses, so it names no registry.
 lock: $(READY)
@@ -33,5 +64,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $(READY)
 
+# mitmproxy pins what others need in other versions: an environment of its own.
+$(SERVICES_READY): tests/services/requirements.txt | $(READY)
+	@$(PYTHON) -m venv --clear $(SERVICES)
+	@$(BIN)/uv pip install --quiet --python $(SERVICES)/bin/python --require-hashes -r $<
+	@touch $@
+
 clean:
-	@rm -rf $(VENV) demo-output
+	@rm -rf $(VENV) $(SERVICES) demo-output chaos-output
