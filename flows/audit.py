@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,9 +79,11 @@ def parse_thresholds(texts: Sequence[str]) -> dict[str, float]:
         try:
             values[name.strip()] = float(value)
         except ValueError:
+            values[name.strip()] = math.nan
+        if not math.isfinite(values[name.strip()]):
             raise RequestError(
                 f"--thresholds {text}: expected NAME=NUMBER, such as data.rare_share=0.02"
-            ) from None
+            )
     return values
 
 
@@ -109,12 +112,11 @@ def target_kind(job: AuditJob) -> str:
 
 def _folder_kind(target: str) -> str:
     url = normalize_url(target)
-    if is_local(target):
-        if not Path(url).is_dir():
-            raise RequestError(f"{target} does not exist; give a catalog, bundle, run or log")
-        if (Path(url) / CARD_FILE).is_file():
-            return "bundle"
+    if is_local(target) and not Path(url).is_dir():
+        raise RequestError(f"{target} does not exist; give a catalog, bundle, run or log")
     blobs = Blobs(url)
+    if blobs.exists(CARD_FILE):
+        return "bundle"
     if blobs.exists(RUN) or blobs.exists(RESULT):
         if is_local(target) and Path(url).name == TRAINING:
             raise RequestError(f"{target} are the records of a training; audit {Path(url).parent}")

@@ -45,7 +45,7 @@ def bundle_findings(job: AuditJob, thresholds: Thresholds) -> list[Finding]:
     """
     folder = check_recalibration(job)
     _check_images(job)
-    model = open_model(str(job.target))
+    model = open_model(str(job.target), records=True)
     card = model.card
     if card is None:
         raise RequestError("the identity model has nothing to audit; give a bundle")
@@ -61,7 +61,11 @@ def bundle_findings(job: AuditJob, thresholds: Thresholds) -> list[Finding]:
     shown = open_shown(job, model, tuple(network.input_shape)[1:-1])
     findings += _image_findings(network, card, shown, thresholds)
     if folder is not None:
-        findings.append(write_recalibrated(folder, network, model, shown, fast=job.fast))
+        findings.append(
+            write_recalibrated(
+                folder, network, model, shown, fast=job.fast, url=str(job.recalibrate)
+            )
+        )
     return findings
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
-from flows.new_bundle import new_bundle
+from flows.new_bundle import deliver, new_bundle
 from segmentation.audit.finding import Finding, Table
 from segmentation.bundle import save_bundle
 
@@ -42,7 +42,7 @@ def check_recalibration(job: AuditJob) -> Path | None:
 
 
 def write_recalibrated(
-    folder: Path, network: Any, model: Model, shown: Shown, *, fast: bool
+    folder: Path, network: Any, model: Model, shown: Shown, *, fast: bool, url: str
 ) -> Finding:
     """Take the statistics of some images, write the bundle, and say whether it helps.
 
@@ -58,6 +58,8 @@ def write_recalibrated(
         Images that the statistics are taken from.
     fast : bool
         One pass over all layers at once.
+    url : str
+        Where the new bundle goes when it is whole.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def write_recalibrated(
     )
     note = _note(model, shown, found, fast=fast)
     save_bundle(folder, copy, replace(card, training={**card.training, "recalibration": note}))
-    return _outcome(str(folder), found, note)
+    return _outcome(deliver(folder, url), found, note)
 
 
 def _note(model: Model, shown: Shown, found: Comparison, *, fast: bool) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from flows.audit_mask import mask_findings
 from flows.errors import RequestError
 from flows.evaluation_stages import COUNT
 from flows.run import INFER
+from flows.run_document import EVALUATE, MALFORMED, RUN, SEGMENT, read_object, read_run
 from flows.work import PROBABILITIES
 from segmentation.audit.coverage import Coverage, coverage_findings
 from segmentation.audit.evaluation import evaluation_findings
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from segmentation.audit.finding import Finding
     from segmentation.audit.thresholds import Thresholds
 
-RUN, RESULT = "run.json", "result.json"
-SEGMENT, EVALUATE = "segment", "evaluate"
+RESULT = "result.json"
 
 
 def run_findings(job: AuditJob, thresholds: Thresholds) -> list[Finding]:
@@ -58,9 +57,16 @@ def run_findings(job: AuditJob, thresholds: Thresholds) -> list[Finding]:
             f"{job.target} holds no {RUN}; give the folder of a run, such as "
             "IMAGE.zarr.runs/NAME-KEY"
         )
-    found = [] if result is None else _score_findings(result, thresholds)
+    found = [] if result is None else _score_findings(result, thresholds, blobs.url)
     if document is not None and document.get("kind", SEGMENT) in (SEGMENT, EVALUATE):
-        found += _record_findings(blobs, document)
+        document = read_run(blobs)
+        try:
+            found += _record_findings(blobs, document)
+        except MALFORMED as error:
+            raise RequestError(
+                f"{blobs.url} has records that no run writes ({type(error).__name__}: {error}); "
+                "`maskmill verify` names them, and `maskmill repair` removes them"
+            ) from error
         if document.get("kind", SEGMENT) == SEGMENT:
             found += mask_findings(document, thresholds)
     return in_order(found)
@@ -74,21 +80,19 @@ def _document(blobs: Blobs, name: str) -> dict[str, Any] | None:
     RequestError
         If it cannot be read as such.
     """
-    if not blobs.exists(name):
-        return None
+    return read_object(blobs, name) if blobs.exists(name) else None
+
+
+def _score_findings(result: dict[str, Any], thresholds: Thresholds, url: str) -> list[Finding]:
     try:
-        document = json.loads(blobs.read(name))
-    except ValueError as error:
-        raise RequestError(f"{blobs.url}/{name} is not JSON ({error}); restore it") from error
-    if not isinstance(document, dict):
-        raise RequestError(f"{blobs.url}/{name} is no JSON object; restore it")
-    return document
-
-
-def _score_findings(result: dict[str, Any], thresholds: Thresholds) -> list[Finding]:
-    if result.get("task") == "classification":
-        return classification_findings(result, thresholds.evaluation, thresholds.model)
-    return evaluation_findings(result, thresholds.evaluation)
+        if result.get("task") == "classification":
+            return classification_findings(result, thresholds.evaluation, thresholds.model)
+        return evaluation_findings(result, thresholds.evaluation)
+    except MALFORMED as error:
+        raise RequestError(
+            f"{url}/{RESULT} is not what a run writes ({type(error).__name__}: {error}); write it "
+            "again with `maskmill report`"
+        ) from error
 
 
 def _record_findings(blobs: Blobs, document: dict[str, Any]) -> list[Finding]:

@@ -5,7 +5,6 @@ Everything that would make a comparison meaningless is refused here, before a vo
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from flows.catalog import read_catalog
 from flows.errors import RequestError
 from flows.prepare import image_digest, open_truth, runs_url
 from flows.run import INFER
+from flows.run_document import SEGMENT, read_run
 from flows.work import PROBABILITIES
 from segmentation.plan import ShardPlan, trivial_plan
 from segmentation.region import Region, parse_region
@@ -179,7 +179,7 @@ def _check_covered(job: EvaluateJob, mask: Image, region: Region) -> None:
     """Refuse a mask that does not hold every voxel: a missing one would count as background."""
     run = _run_of(job, mask)
     if run is not None:
-        document = json.loads(Blobs(run).read("run.json"))
+        document = read_run(Blobs(run), (SEGMENT,))
         plan = ShardPlan.from_dict(document["plan"])
         if not plan.region.contains(region):
             raise RequestError(
@@ -204,7 +204,7 @@ def _check_covered(job: EvaluateJob, mask: Image, region: Region) -> None:
 def _plan(base: Volume, region: Region, run: str | None) -> ShardPlan:
     """The shards of the run that made the mask, else shards of a few cells."""
     if run is not None:
-        plan = ShardPlan.from_dict(json.loads(Blobs(run).read("run.json"))["plan"])
+        plan = ShardPlan.from_dict(read_run(Blobs(run), (SEGMENT,))["plan"])
         if Region((0,) * len(base.shape), plan.shard_shape).voxels <= LARGEST_SHARD:
             return trivial_plan(base.shape, region, plan.cell, plan.shard_shape)
     return trivial_plan(base.shape, region, base.shards or base.chunks)

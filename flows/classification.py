@@ -91,7 +91,9 @@ class Classification:
     def work(self) -> ClassifyWork:
         """What workers get."""
         threads = threads_per_worker(self.job)
-        return ClassifyWork(self.images, self.model.folder, self.job.batch_size, threads)
+        return ClassifyWork(
+            self.images, self.model.source, self.job.batch_size, threads, self.model.digest
+        )
 
     @property
     def stage(self) -> ShardStage:

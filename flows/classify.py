@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.artifacts import artifact_progress
+from flows.artifacts import artifact_progress, leave_link, leave_table
 from flows.classify_run import run_classification
 from flows.jobs import ClassifyJob
 from flows.report.classification_text import class_rows, headline
@@ -41,7 +40,5 @@ def _leave_artifacts(result: dict[str, Any]) -> None:
     key = f"maskmill-{result['digest'][:8]}"
     heads, rows = class_rows(result)
     table = [dict(zip(heads, row, strict=True)) for row in rows]
-    create_table_artifact(table, key=f"{key}-classes", description=headline(result))
-    report = result["report"]
-    link = report if "://" in report else f"file://{report}"
-    create_link_artifact(link, link_text="report", key=f"{key}-report")
+    leave_table(table, key=f"{key}-classes", description=headline(result))
+    leave_link(result["report"], key=f"{key}-report")

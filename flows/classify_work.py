@@ -39,17 +39,20 @@ class ClassifyWork:
     images : ImageSource
         All images.
     bundle : str
-        Folder of the classifier.
+        Folder or URL of the classifier.
     batch_size : int
         Images of an item.
     threads : int or None
         Threads of the device runtime.
+    digest : str
+        Of the bundle; one that is fetched is compared with it.
     """
 
     images: ImageSource
     bundle: str
     batch_size: int
     threads: int | None = None
+    digest: str = ""
 
     def __len__(self) -> int:
         return -(-len(self.images.names) // self.batch_size)
@@ -60,11 +63,13 @@ class ClassifyWork:
 
     def open(self) -> Callable[[int], list[Row]]:
         """Load the network once; the function classifies the images of an item."""
+        from flows.model import worker_bundle
         from segmentation.predictor import KerasPredictor
 
-        card = load_card(self.bundle)
+        folder = worker_bundle(self.bundle, self.digest)
+        card = load_card(folder)
         at_once = images_at_once(card)
-        predictor = KerasPredictor(self.bundle, batch_size=at_once, threads=self.threads)
+        predictor = KerasPredictor(folder, batch_size=at_once, threads=self.threads)
         return Classifier(self, card, predictor)
 
 

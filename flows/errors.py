@@ -30,4 +30,14 @@ class IncompleteRunError(RuntimeError):
 
 
 class VerificationError(RuntimeError):
-    """What is stored disagrees with the records."""
+    """What is stored disagrees with the records.
+
+    Attributes
+    ----------
+    result : dict
+        What was found, as a command prints it with ``--json``.
+    """
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result or {}

@@ -19,6 +19,7 @@ from flows.label_check import SMALL_VOXELS, check_values
 from flows.measures import images_along, measures_of
 from flows.prepare import check_writable, runs_url
 from flows.run import versions
+from flows.run_document import EVALUATE, read_run
 from flows.shard_stage import ShardStage
 from segmentation.evaluation import COMPONENTS, Measures
 from segmentation.plan import ShardPlan
@@ -164,7 +165,7 @@ def open_evaluation(evaluation: Evaluation) -> Evaluation:
     """
     blobs = evaluation.blobs
     if blobs.exists("run.json"):
-        document = json.loads(blobs.read("run.json"))
+        document = read_run(blobs, (EVALUATE,))
         if document.get("digest") != evaluation.digest:
             raise RequestError(f"{evaluation.url} holds another run; remove that folder")
         return with_plans(evaluation, document["plans"])

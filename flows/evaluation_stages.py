@@ -50,7 +50,7 @@ def _damaged(stage: ShardStage, executor: Executor) -> frozenset[int]:
     objects = ((record["item"], record["objects"]) for record in stage.records())
     kept = ((item, stored) for item, stored in objects if stored)
     problems = check_objects(stage.url, kept, scheduler=executor.dask_scheduler())
-    return frozenset(problem.item for problem in problems)
+    return frozenset(problem.item for problem in problems if problem.item is not None)
 
 
 def join_components(evaluation: Evaluation, execution: Execution) -> None:

@@ -10,14 +10,19 @@ import logging
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from flows.evidence import Evidence, evidence_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MAX_ATTEMPTS = 3
-FATAL_ERRNOS = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES})
+# A full or closed disk, or an object store that stayed away until its deadline.
+FATAL_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EHOSTUNREACH}
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +50,8 @@ class Outcome:
         How often the item was blamed for a failure, plus the success.
     fatal : bool
         The failure would meet every item (a full disk): no more were started.
+    evidence : Evidence or None
+        What the last failure left behind.
     """
 
     item: int
@@ -52,6 +59,7 @@ class Outcome:
     error: str | None = None
     attempts: int = 1
     fatal: bool = False
+    evidence: Evidence | None = field(default=None, compare=False)
 
 
 class WorkerStartError(RuntimeError):
@@ -96,16 +104,16 @@ class SerialExecutor:
 
 
 def _attempt(function: Callable[[int], Any], item: int) -> Outcome:
-    message = ""
+    message, evidence = "", None
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
             return Outcome(item, function(item), attempts=attempt)
         except Exception as error:
-            message = describe(error)
+            message, evidence = describe(error), evidence_of(error)
             logger.info("shard %d failed, attempt %d: %s", item, attempt, message)
             if is_fatal(error):
-                return Outcome(item, error=message, attempts=attempt, fatal=True)
-    return Outcome(item, error=message, attempts=MAX_ATTEMPTS)
+                return Outcome(item, error=message, attempts=attempt, fatal=True, evidence=evidence)
+    return Outcome(item, error=message, attempts=MAX_ATTEMPTS, evidence=evidence)
 
 
 def is_fatal(error: BaseException) -> bool:

@@ -10,20 +10,27 @@ from flows.jobs import EvaluateJob
 from flows.sizing import default_workers
 
 if TYPE_CHECKING:
-    from flows.jobs import ClassifyJob, TrainJob, VolumeJob
+    from flows.jobs import ClassifyJob, TrainJob, VerifyJob, VolumeJob
 
 
 def make_executor(job: VolumeJob | ClassifyJob) -> Executor:
     """The executor a job asks for."""
-    return _executor(job, worker_count(job))
+    return _executor(job, worker_count(job), gpus_per_worker=job.gpus_per_worker)
+
+
+def make_reading_executor(job: VerifyJob) -> Executor:
+    """The executor of a verification: every worker reads and computes nothing."""
+    return _executor(job, job.workers or os.cpu_count() or 1)
 
 
 def make_training_executor(job: TrainJob) -> Executor:
     """The executor of a training: one network at a time in every worker."""
-    return _executor(job, training_workers(job), in_flight=1)
+    return _executor(job, training_workers(job), gpus_per_worker=job.gpus_per_worker, in_flight=1)
 
 
-def _executor(job: VolumeJob | ClassifyJob | TrainJob, workers: int, **options: Any) -> Executor:
+def _executor(
+    job: VolumeJob | ClassifyJob | TrainJob | VerifyJob, workers: int, **options: Any
+) -> Executor:
     if job.executor == "serial":
         return SerialExecutor()
     from flows.ray_executor import RayExecutor
@@ -31,7 +38,6 @@ def _executor(job: VolumeJob | ClassifyJob | TrainJob, workers: int, **options: 
     return RayExecutor(
         workers=workers,
         cpus_per_worker=cpus_per_worker(workers),
-        gpus_per_worker=job.gpus_per_worker,
         address=job.address,
         **options,
     )

@@ -148,6 +148,9 @@ def check_writable(url: str, advice: str) -> None:
     try:
         Blobs(url).check_writable()
     except OSError as error:
+        if not error.strerror:
+            # An object store: the message says what to do.
+            raise
         raise RequestError(f"{url} cannot be written ({error.strerror}); {advice}") from error
 
 

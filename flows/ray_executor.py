@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.evidence import Evidence, Whereabouts, evidence_of, evidence_of_death
 from flows.executors import (
     MAX_ATTEMPTS,
     Outcome,
@@ -66,22 +67,29 @@ class _Actor:
     def __init__(self, work: Work) -> None:
         self.work = work
 
-    def open(self) -> None:
-        """Open the work; called once, before the first item."""
+    def open(self) -> Whereabouts:
+        """Open the work; called once, before the first item. Where this process is."""
+        import ray
+
+        context = ray.get_runtime_context()
+        logs = Path(context.get_temp_dir(), context.get_session_name(), "logs")
+        self.worker = Whereabouts.here(str(logs))
         self.function = self.work.open()
+        return self.worker
 
     def run(self, item: int) -> Any:
         """Result of one item, or the exception it raised."""
         try:
             return self.function(item)
         except Exception as error:
-            return _Failure(describe(error), is_fatal(error))
+            return _Failure(describe(error), is_fatal(error), evidence_of(error, self.worker))
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     message: str
     fatal: bool
+    evidence: Evidence
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +105,7 @@ class _Member:
     isolated: bool = False
     alone: bool = False
     in_flight: int = 0
+    worker: Whereabouts | None = None
 
 
 @dataclass(slots=True)
@@ -155,11 +164,17 @@ class _Pool:
             ray.kill(member.handle)
             self.members[self.members.index(member)] = self.start_member()
 
-    def blame(self, item: int, message: str, fatal: bool) -> Outcome | None:
+    def blame(self, item: int, failure: _Failure) -> Outcome | None:
         """Count a failure; an outcome once the attempts are used up."""
         self.blames[item] = self.blames.get(item, 0) + 1
-        if fatal or self.blames[item] >= MAX_ATTEMPTS:
-            return Outcome(item, error=message, attempts=self.blames.pop(item), fatal=fatal)
+        if failure.fatal or self.blames[item] >= MAX_ATTEMPTS:
+            return Outcome(
+                item,
+                error=failure.message,
+                attempts=self.blames.pop(item),
+                fatal=failure.fatal,
+                evidence=failure.evidence,
+            )
         self.retries.append(item)
         return None
 
@@ -209,8 +224,7 @@ class RayExecutor:
                     "num_cpus": int(-(-total // 1)),
                     "object_store_memory": 128 * 2**20,
                 }
-            with _own_signals():
-                ray.init(address, **options)
+            _connect(address, options)
             self._started = True
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
@@ -221,7 +235,8 @@ class RayExecutor:
         start = partial(self._member, work)
         pool = _Pool([start() for _ in range(self.workers)], start, iter(items), self.in_flight)
         try:
-            yield from _drive(pool, stop)
+            with _cluster_errors():
+                yield from _drive(pool, stop)
         finally:
             for member in pool.members:
                 ray.kill(member.handle)
@@ -258,10 +273,11 @@ def _dask_get(graph: Any, keys: Any, **options: Any) -> Any:
     import ray
     from ray.util.dask import ray_dask_get
 
-    try:
-        return ray_dask_get(graph, keys, **options)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
+    with _cluster_errors():
+        try:
+            return ray_dask_get(graph, keys, **options)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
 
 
 def _drive(pool: _Pool, stop: threading.Event) -> Iterator[Outcome]:
@@ -297,7 +313,7 @@ def _open_members(pool: _Pool) -> None:
     for member in list(pool.members):
         if not member.opened and ray.wait([member.ready], timeout=0)[0]:
             try:
-                ray.get(member.ready)
+                member.worker = ray.get(member.ready)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except ray.exceptions.RayActorError as error:
@@ -328,10 +344,10 @@ def _collect(pool: _Pool, reference: Any) -> Outcome | None:
     except ray.exceptions.RayActorError as error:
         return _actor_died(pool, member, item, error)
     except ray.exceptions.RayError as error:
-        return pool.blame(item, describe(error), fatal=False)
+        return pool.blame(item, _Failure(describe(error), False, evidence_of(error)))
     if isinstance(result, _Failure):
         logger.info("shard %d failed: %s", item, result.message)
-        return pool.blame(item, result.message, result.fatal)
+        return pool.blame(item, result)
     return Outcome(item, result, attempts=pool.blames.pop(item, 0) + 1)
 
 
@@ -342,7 +358,8 @@ def _actor_died(pool: _Pool, member: _Member, item: int, error: Any) -> Outcome 
         return None
     if member.alone:
         logger.info("shard %d took its worker down", item)
-        outcome = pool.blame(item, f"worker died while it alone computed shard {item}", False)
+        message = f"worker died while it alone computed shard {item}"
+        outcome = pool.blame(item, _Failure(message, False, evidence_of_death(member.worker)))
         if outcome is None:
             pool.retries.remove(item)
             pool.suspects.append(item)
@@ -350,6 +367,32 @@ def _actor_died(pool: _Pool, member: _Member, item: int, error: Any) -> Outcome 
     logger.info("shard %d is suspected: its worker died", item)
     pool.suspects.append(item)
     return None
+
+
+def _connect(address: str, options: dict[str, Any]) -> None:
+    """Join a cluster, or start one; what goes wrong then is of no type of its own."""
+    import ray
+
+    try:
+        with _own_signals():
+            ray.init(address, **options)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise WorkerStartError(
+            f"Ray could not be started or reached ({describe(error)}); run the same command again"
+        ) from error
+
+
+@contextmanager
+def _cluster_errors() -> Iterator[None]:
+    """Tell a cluster that cannot be reached, or that has died, from an error of the work."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise WorkerStartError(f"Ray does not answer ({describe(error)})") from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,21 @@ from flows.evaluation_stages import collect
 from flows.jobs import EvaluateJob, SegmentJob, make_job
 from flows.prepare import prepare
 from flows.run import INFER, Run
+from flows.run_document import MALFORMED, SEGMENT, read_object, read_run
 from flows.run_report import write_evaluation_report, write_report
 from flows.scoring import collect_run
 from segmentation.plan import ShardPlan
 from storage.blobs import Blobs
+from storage.errors import StorageError
 from storage.stores import normalize_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flows.jobs import ReportJob
 
 ATTEMPT = "report"
+TIMINGS = "timings.json"
 
 
 def rewrite_report(job: ReportJob) -> dict[str, Any]:
@@ -40,14 +44,9 @@ def rewrite_report(job: ReportJob) -> dict[str, Any]:
         If shards have no record yet.
     """
     url = normalize_url(job.run)
-    if not Blobs(url).exists("run.json"):
-        raise RequestError(f"{url} holds no run; give the folder that holds run.json")
-    document = json.loads(Blobs(url).read("run.json"))
-    kinds = {"segment": _segmentation, "evaluate": _evaluation}
-    kind = document.get("kind", "segment")
-    if kind not in kinds:
-        raise RequestError(f"{url} holds a run of the kind {kind!r}; expected {sorted(kinds)}")
-    result, report = kinds[kind](url, document)
+    document = read_run(Blobs(url))
+    rewrite = _segmentation if document.get("kind", SEGMENT) == SEGMENT else _evaluation
+    result, report = rewrite(url, document)
     return result | {"run": url, "report": report}
 
 
@@ -58,7 +57,7 @@ def _segmentation(url: str, document: dict[str, Any]) -> tuple[dict[str, Any], s
     prepared = replace(prepared, plan=ShardPlan.from_dict(document["plan"]))
     run = Run(job, prepared, document["directory"], url, ATTEMPT, document["intensity"])
     run.stage(INFER, len(run.plan)).check_complete()
-    result = collect_run(run)
+    result = _merged(collect_run, run, url)
     return result, write_report(run, result, _seconds(url))
 
 
@@ -67,8 +66,21 @@ def _evaluation(url: str, document: dict[str, Any]) -> tuple[dict[str, Any], str
     evaluation: Evaluation = prepare_evaluation(job, ATTEMPT)
     _check_digest(url, document, evaluation.digest)
     evaluation = with_plans(replace(evaluation, url=url), document["plans"])
-    result = collect(evaluation)
+    result = _merged(collect, evaluation, url)
     return result, write_evaluation_report(evaluation, result, _seconds(url))
+
+
+def _merged(merge: Callable[[Any], dict[str, Any]], run: Any, url: str) -> dict[str, Any]:
+    """What the records of a run add up to."""
+    try:
+        return merge(run)
+    except (RequestError, StorageError):
+        raise
+    except MALFORMED as error:
+        raise RequestError(
+            f"{url} has records that no run writes ({type(error).__name__}: {error}); "
+            "`maskmill repair` makes them anew"
+        ) from error
 
 
 def _check_digest(url: str, document: dict[str, Any], digest: str) -> None:
@@ -81,8 +93,11 @@ def _check_digest(url: str, document: dict[str, Any], digest: str) -> None:
 
 def _seconds(url: str) -> dict[str, float]:
     """Seconds by stage of the last attempt, as its report shows them."""
-    if not Blobs(url).exists("timings.json"):
+    if not Blobs(url).exists(TIMINGS):
         return {}
-    timings = json.loads(Blobs(url).read("timings.json"))
-    seconds: dict[str, float] = timings.get("attempts", [timings])[-1]["seconds"]
-    return {name: spent for name, spent in seconds.items() if name != "report"}
+    timings = read_object(Blobs(url), TIMINGS)
+    try:
+        seconds = (timings.get("attempts") or [timings])[-1].get("seconds", {})
+        return {name: float(spent) for name, spent in seconds.items() if name != "report"}
+    except MALFORMED as error:
+        raise RequestError(f"{url}/{TIMINGS} has no seconds by stage; remove it") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.pictures import Scene, section_pictures, worst_pictures
 from flows.report.html import render_report
+from flows.run_document import read_object
 from storage.ome_labels import parse_label_classes
 from storage.volume import open_image
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from flows.run import Run
 
 REPORT = "report.html"
+TIMINGS = "timings.json"
 
 
 def write_report(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> str:
@@ -29,7 +31,7 @@ def write_report(run: Run, result: dict[str, Any], seconds: dict[str, float]) ->
         run.job.ignore_label,
     )
     page = render_report(
-        result | {"amplification": run.plan.amplification},
+        result | {"amplification": run.plan.amplification, "requests": _requests(run)},
         title=f"{run.job.name}: {_last(run.prepared.image.url)}",
         provenance=_provenance(run),
         pictures=section_pictures(scene),
@@ -71,6 +73,14 @@ def write_evaluation_report(
     )
     evaluation.blobs.write(REPORT, page.encode())
     return f"{evaluation.url}/{REPORT}"
+
+
+def _requests(run: Run) -> dict[str, int]:
+    """Requests to object stores of the last attempt, where its timings tell them."""
+    timings = read_object(run.blobs, TIMINGS) if run.blobs.exists(TIMINGS) else {}
+    attempts = timings.get("attempts") or [{}]
+    found: dict[str, int] = attempts[-1].get("requests", {})
+    return found
 
 
 def _last(url: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flows.errors import IncompleteRunError
+from flows.evidence import without_secrets
 from flows.executors import describe as describe_error
 from storage.blobs import Blobs
 from storage.manifest import RecordWriter, RunManifest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-    from flows.executors import Executor, Work
+    from flows.executors import Executor, Outcome, Work
     from flows.progress import ProgressMaker
 
 SCHEMA = 1
@@ -105,12 +106,15 @@ class _Tally:
     done: np.ndarray
     failed: int = 0
     causes: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
 
-    def fail(self, item: int, error: str) -> None:
-        """Count a failure; keep the first few causes."""
+    def fail(self, item: int, error: str, file: str | None) -> None:
+        """Count a failure; keep the first few causes and the first file about one."""
         self.failed += 1
         if len(self.causes) < FAILURES_SHOWN:
             self.causes.append(f"shard {item}: {error}")
+        if file and not self.files:
+            self.files.append(file)
 
 
 def complete(
@@ -163,9 +167,9 @@ def complete(
                 tally.done[outcome.item] = True
                 shown.advance()
             else:
-                tally.fail(outcome.item, outcome.error)
-                document = _base(stage, outcome.attempts) | describe(outcome.item, None)
-                _write_failure(stage, outcome.item, document | {"error": outcome.error})
+                known = _base(stage, outcome.attempts) | describe(outcome.item, None)
+                file = _write_failure(stage, outcome, known)
+                tally.fail(outcome.item, outcome.error, file)
     if not tally.done.all():
         raise _incomplete(stage, tally, stopped=execution.stop.is_set() and not tally.failed)
 
@@ -186,13 +190,18 @@ def _base(stage: ShardStage, attempts: int) -> dict[str, Any]:
     return {"attempt": stage.attempt, "attempts": attempts}
 
 
-def _write_failure(stage: ShardStage, item: int, document: dict[str, Any]) -> None:
-    content = {"schema": SCHEMA, "stage": stage.name, "shard": item, **document}
+def _write_failure(stage: ShardStage, outcome: Outcome, known: dict[str, Any]) -> str | None:
+    """Quarantine an item: what is known of its failure, for who looks into it; the URL."""
+    content = {"schema": SCHEMA, "stage": stage.name, "shard": outcome.item, **known}
+    content |= {"error": without_secrets(str(outcome.error))}
+    content |= asdict(outcome.evidence) if outcome.evidence else {}
+    key = f"failures/{outcome.item:08d}-{stage.attempt}.json"
     try:
-        stage.blobs.write(f"failures/{item:08d}-{stage.attempt}.json", json.dumps(content).encode())
+        stage.blobs.write(key, json.dumps(content, indent=2).encode())
     except OSError:
         # On a full disk the message on the terminal is what is left.
-        return
+        return None
+    return join_url(stage.url, key)
 
 
 def _incomplete(stage: ShardStage, tally: _Tally, *, stopped: bool) -> IncompleteRunError:
@@ -209,7 +218,9 @@ def _incomplete(stage: ShardStage, tally: _Tally, *, stopped: bool) -> Incomplet
     return IncompleteRunError(
         f"{tally.failed} shards failed and {missing} of {total} are to do: "
         + "; ".join(tally.causes)
-        + f"; details in {join_url(stage.url, 'failures')}; run the same command to go on",
+        + "".join(f"; details in {file}" for file in tally.files)
+        + " and beside it" * (tally.failed > 1 and bool(tally.files))
+        + "; run the same command to go on",
         result,
     )
 

@@ -1,4 +1,4 @@
-"""The stages of a run after it was opened: infer, pyramid, verify, publish.
+"""The stages of a run after it was opened: infer, pyramid, verify.
 
 Each may be repeated; each goes on from the records that are there. No Prefect, no Ray.
 """
@@ -6,24 +6,26 @@ Each may be repeated; each goes on from the records that are there. No Prefect, 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flows.errors import VerificationError
-from flows.run import DAMAGE, INFER, PUBLISHED, SCHEMA, Run
+from flows.mending import mend
+from flows.publishing import leave_proof
+from flows.pyramid_stage import build_levels
+from flows.record_check import remove_bad_records
+from flows.recorded_mask import mask_of
+from flows.run import DAMAGE, INFER, SCHEMA, Run
 from flows.scoring import run_truth, truth_key
 from flows.shard_stage import Execution, complete
-from flows.verification import cell_number, cells_of, find_problems, problem_message
+from flows.verification import inspect
 from flows.work import PROBABILITIES, SegmentWork
-from storage.labels import listed, publish
-from storage.pyramid import build_level
 from storage.stores import join_url
-from storage.write_grid import WriteGrid
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Mapping
 
     from flows.executors import Executor
     from flows.progress import ProgressMaker
@@ -40,7 +42,7 @@ def segment_work(run: Run, threads: int | None) -> SegmentWork:
         target=run.target,
         path=prepared.image.volumes[0].path,
         dtype=prepared.dtype,
-        model=prepared.model.folder,
+        model=prepared.model.source,
         plan=prepared.plan,
         transform=run.transform,
         channels=run.job.channels,
@@ -50,6 +52,7 @@ def segment_work(run: Run, threads: int | None) -> SegmentWork:
         if run.job.probabilities and card is not None
         else None,
         threads=threads,
+        digest=prepared.model.digest,
     )
 
 
@@ -89,41 +92,9 @@ def build_pyramid(run: Run, executor: Executor) -> None:
     that were left.
     """
     try:
-        _build_levels(run, executor)
+        build_levels(run, executor)
     except (ValueError, RuntimeError) as error:
         logger.info("the levels are left to the verification: %s", error)
-
-
-def _build_levels(run: Run, executor: Executor, *, redo: bool = False) -> None:
-    """One task a cell, skipping recorded cells."""
-    volumes = run.prepared.image.volumes
-    for finer, volume, shape, cell in zip(
-        volumes,
-        volumes[1:],
-        run.prepared.layout.shapes[1:],
-        run.prepared.layout.cells[1:],
-        strict=False,
-    ):
-        grid = WriteGrid(shape, cell)
-        planned = int(np.prod(grid.grid_shape))
-        name = f"pyramid-{volume.path}"
-        done = run.manifest.completed(name, planned)
-        if redo:
-            done[:] = False
-        cells = [c for c in cells_of(run, volume.path) if not done[cell_number(grid, c)]]
-        records = build_level(
-            run.target,
-            finer.path,
-            volume.path,
-            reducer="mode",
-            scheduler=executor.dask_scheduler(),
-            cells=cells,
-        )
-        with run.writer(name, planned) as writer:
-            for record in records:
-                stored = {k: record[k] for k in ("key", "size", "checksum")}
-                item = cell_number(grid, record["cell"])
-                writer.append(item, {"attempt": run.attempt, "objects": [stored]})
 
 
 def verify(
@@ -134,7 +105,7 @@ def verify(
     *,
     threads: int | None = None,
 ) -> int:
-    """Compare stored bytes with the records; redo what disagrees, once.
+    """Compare stored bytes with the records; redo what disagrees, once; leave the proof.
 
     Returns
     -------
@@ -146,46 +117,48 @@ def verify(
     VerificationError
         If something still disagrees.
     """
-    problems = find_problems(run, executor)
-    if not problems:
-        run.blobs.delete(DAMAGE)
-        return 0
-    shards = frozenset(p.item for p in problems.get(INFER, ()))
-    if shards:
+
+    def redo(shards: frozenset[int]) -> None:
         infer(run, executor, stop, progress, threads=threads, redo=shards)
-    _build_levels(run, executor, redo=True)
-    left = find_problems(run, executor)
-    if left:
-        raise VerificationError(problem_message(left))
+
+    mask = mask_of(run)
+    remove_bad_records(mask)
+    found = inspect(mask, executor.dask_scheduler())
+    redone = 0
+    if found.problems:
+        # A level may have been built in this attempt, before the finer one was looked at.
+        redone = len(mend(run, executor, found, redo, proven=False).shards)
+        found = inspect(mask_of(run), executor.dask_scheduler())
+    if found.problems:
+        raise VerificationError(found.message())
+    leave_proof(run, found.checked)
     run.blobs.delete(DAMAGE)
-    return len(shards)
+    return redone
 
 
-def publish_run(run: Run, clock: str) -> bool:
-    """List the mask for readers; a run over a region is left unlisted.
+def write_timings(
+    run: Run,
+    seconds: dict[str, float],
+    workers: int | None,
+    requests: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Add this attempt to timings.json: seconds by stage, and what the shards took.
+
+    Parameters
+    ----------
+    requests : mapping, optional
+        Requests to object stores that this process made for the attempt; those of the workers
+        are added.
 
     Returns
     -------
-    bool
-        Whether it is published.
+    dict
+        All requests of the attempt.
     """
-    if not run.prepared.is_whole:
-        return False
-    container = run.prepared.container
-    if run.directory in listed(container) and run.blobs.exists(PUBLISHED):
-        return True
-    folder = run.url.rsplit("/", 1)[0]
-    replaced = publish(container, run.directory, run.job.name, lock_url=folder, owner=run.attempt)
-    document = {"schema": SCHEMA, "when": clock, "by": run.attempt, "replaced": replaced}
-    run.blobs.write(PUBLISHED, json.dumps(document).encode())
-    return True
-
-
-def write_timings(run: Run, seconds: dict[str, float], workers: int | None) -> None:
-    """Add this attempt to timings.json: seconds by stage, and what the shards took."""
     before = json.loads(run.blobs.read("timings.json")) if run.blobs.exists("timings.json") else {}
     shards = {"read": 0.0, "compute": 0.0, "write": 0.0}
     peak, count, attempts = 0, 0, 0
+    total = Counter(requests or {})
     for record in run.manifest.records(INFER, len(run.plan)):
         if record["attempt"] == run.attempt:
             for part in shards:
@@ -193,6 +166,8 @@ def write_timings(run: Run, seconds: dict[str, float], workers: int | None) -> N
             peak = max(peak, record["peak_bytes"])
             count += 1
             attempts += record["attempts"]
+            if run.job.executor != "serial":
+                total.update(record.get("requests", {}))
     attempt = {
         "attempt": run.attempt,
         "executor": run.job.executor,
@@ -204,6 +179,8 @@ def write_timings(run: Run, seconds: dict[str, float], workers: int | None) -> N
         "peak_bytes": peak,
         "projected_bytes": run.plan.projected_bytes,
         "amplification": run.plan.amplification,
+        "requests": dict(total),
     }
     document = {"schema": SCHEMA, "attempts": [*before.get("attempts", []), attempt]}
     run.blobs.write("timings.json", json.dumps(document, indent=2).encode())
+    return dict(total)

@@ -24,6 +24,7 @@ from segmentation.shard import (
     read_block,
     segment_shard,
 )
+from storage.requests import Lap
 from storage.write_grid import WriteGrid, write_cell
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class SegmentWork:
     dtype : str
         Of the mask.
     model : str
-        Folder of the bundle, or ``identity``.
+        Folder or URL of the bundle, or ``identity``.
     plan : ShardPlan
         The plan of the run.
     transform : IntensityTransform or None
@@ -87,6 +88,8 @@ class SegmentWork:
         URL of a group for uint8 probabilities, if they are wanted.
     threads : int or None
         Threads of the device runtime.
+    digest : str
+        Of the bundle; one that is fetched is compared with it.
     """
 
     image: Volume
@@ -101,10 +104,11 @@ class SegmentWork:
     num_classes: int = 0
     probabilities: str | None = None
     threads: int | None = None
+    digest: str = ""
 
     def open(self) -> Callable[[int], ShardResult]:
         """Load the model once; the function segments the shard at an index."""
-        return _Segmenter(self, _predictor(self.model, self.plan, self.threads))
+        return _Segmenter(self, _predictor(self))
 
 
 @dataclass(slots=True)
@@ -112,6 +116,7 @@ class _Segmenter:
     work: SegmentWork
     predictor: Predictor
     device: threading.Lock = field(default_factory=threading.Lock)
+    requests: Lap = field(default_factory=Lap)
 
     def __call__(self, index: int) -> ShardResult:
         work = self.work
@@ -135,7 +140,16 @@ class _Segmenter:
         if work.probabilities and output.probabilities is not None:
             objects += _write_probabilities(work, output.probabilities, shard.write)
         seconds["write"] = clock.lap()
-        return ShardResult(index, statistics, shares, objects, seconds, peak_memory_bytes())
+        return ShardResult(
+            index,
+            statistics,
+            shares,
+            objects,
+            seconds,
+            peak_memory_bytes(),
+            self.requests(),
+            self.predictor.batch_size,
+        )
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:
         size = self.work.num_classes
@@ -184,13 +198,14 @@ def channel_position(mask_axes: int) -> int:
     return 1 if mask_axes == 4 else 0
 
 
-def _predictor(model: str, plan: ShardPlan, threads: int | None) -> Predictor:
+def _predictor(work: SegmentWork) -> Predictor:
+    from flows.model import worker_bundle
     from segmentation.predictor import IdentityPredictor, KerasPredictor
 
-    seen = len(plan.shape)
-    if model == IDENTITY:
-        return IdentityPredictor(seen)
-    return KerasPredictor(model, batch_size=plan.batch, threads=threads)
+    if work.model == IDENTITY:
+        return IdentityPredictor(len(work.plan.shape))
+    folder = worker_bundle(work.model, work.digest)
+    return KerasPredictor(folder, batch_size=work.plan.batch, threads=work.threads)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from segmentation.bundle import BundleError, load_card, load_model
 from segmentation.networks.heads import read_classes, read_probabilities
 from segmentation.networks.runtime import configure, import_keras
+from segmentation.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import keras
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from segmentation.receptive_field import Geometry
 
 MAX_CLASSES = 256
+
+logger = getLogger(__name__)
 
 
 class Predictor(Protocol):
@@ -33,12 +37,15 @@ class Predictor(Protocol):
         Classes with the background; 0 where the image's own integers are the classes.
     channels : int
         Channels of the input.
+    batch_size : int
+        Tiles computed at once; 0 where nothing is computed.
     """
 
     stride: tuple[int, ...]
     halo: tuple[int, ...]
     num_classes: int
     channels: int
+    batch_size: int
 
     def predict_classes(self, tiles: NDArray[Any]) -> NDArray[Any]:
         """Classes, shape (batch, *tile), from tiles of shape (batch, *tile, channels)."""
@@ -68,7 +75,7 @@ class NetworkPredictor:
         Stride and halo of the network.
     batch_size : int
         Tiles computed at once; a short last batch is filled up with zeros, so that nothing is
-        compiled twice.
+        compiled twice. It is halved, for good, whenever memory runs out.
     batch_statistics : bool
         Let BatchNorm take the statistics of the tiles it is shown, as it does in training. Such
         predictions depend on what is computed together, and moving statistics may change.
@@ -88,7 +95,7 @@ class NetworkPredictor:
         self.halo = geometry.halo
         self.num_classes = outputs + (head == "sigmoid")
         self.channels = int(model.input_shape[-1])
-        self._model, self._head, self._batch_size = model, head, batch_size
+        self._model, self._head, self.batch_size = model, head, batch_size
         self._training = batch_statistics
         self._compiled: dict[tuple[bool, tuple[int, ...]], Callable[[Any], Any]] = {}
         if self.num_classes > MAX_CLASSES:
@@ -114,26 +121,37 @@ class NetworkPredictor:
         return np.where(foreground.max(axis=-1) >= 0.5, best, 0).astype(np.uint8)
 
     def _run(self, tiles: NDArray[np.float32], *, classes: bool) -> NDArray[Any]:
-        shape = (self._batch_size, *tiles.shape[1:])
         if tiles.shape[-1] != self.channels:
             raise ValueError(f"tiles have {tiles.shape[-1]} channels; expected {self.channels}")
+        tiles = np.ascontiguousarray(tiles, np.float32)
+        parts: list[NDArray[Any]] = []
+        start = 0
+        while start < len(tiles):
+            try:
+                parts.append(self._run_batch(tiles[start : start + self.batch_size], classes))
+            except Exception as error:
+                if self.batch_size == 1 or self._training or not is_out_of_memory(error):
+                    raise
+                self._halve()
+            else:
+                start += len(parts[-1])
+        return np.concatenate(parts)
+
+    def _run_batch(self, tiles: NDArray[np.float32], classes: bool) -> NDArray[Any]:
+        """One batch, filled up to the one size."""
+        shape = (self.batch_size, *tiles.shape[1:])
         key = (classes, shape)
         if key not in self._compiled:
             self._compiled[key] = self._compile(shape, classes=classes)
-        compiled = self._compiled[key]
-        return np.concatenate(
-            [np.asarray(compiled(full))[:used] for full, used in self._batches(tiles)]
-        )
+        filling = np.zeros((self.batch_size - len(tiles), *tiles.shape[1:]), np.float32)
+        full = np.concatenate([tiles, filling]) if len(filling) else tiles
+        return np.asarray(self._compiled[key](full))[: len(tiles)]
 
-    def _batches(self, tiles: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.float32], int]]:
-        """Batches of the one size, and how many of their tiles are real."""
-        tiles = np.ascontiguousarray(tiles, np.float32)
-        for start in range(0, len(tiles), self._batch_size):
-            batch = tiles[start : start + self._batch_size]
-            missing = self._batch_size - len(batch)
-            if missing:
-                batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)])
-            yield batch, self._batch_size - missing
+    def _halve(self) -> None:
+        """Compute half as many tiles at once from now on; what was compiled for more is let go."""
+        logger.info("out of memory with %d tiles at once: halving", self.batch_size)
+        self.batch_size //= 2
+        self._compiled.clear()
 
     def _compile(self, shape: tuple[int, ...], *, classes: bool) -> Callable[[Any], Any]:
         keras = import_keras()
@@ -195,6 +213,7 @@ class IdentityPredictor:
 
     num_classes = 0
     channels = 1
+    batch_size = 0
 
     def __init__(self, dimensions: int = 2) -> None:
         self.stride = (1,) * dimensions

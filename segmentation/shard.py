@@ -57,6 +57,12 @@ class ShardResult:
         Wall seconds of read, compute and write.
     peak_bytes : int
         Peak resident memory of the worker so far.
+    requests : dict
+        Requests to object stores since the worker's last result, and their bytes; empty for
+        local folders.
+    batch : int
+        Tiles computed at once at the end, fewer than planned where memory ran out; 0 without a
+        network.
     """
 
     index: int
@@ -65,6 +71,8 @@ class ShardResult:
     objects: list[dict[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
     peak_bytes: int = 0
+    requests: dict[str, int] = field(default_factory=dict)
+    batch: int = 0
 
     def record(self) -> dict[str, Any]:
         """Fields of the shard's record."""

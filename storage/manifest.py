@@ -7,12 +7,12 @@ Records are grouped into objects of text lines, each object written once and who
         9f2c41d07b6e5a10 {"item": 17, "objects": […], …}                   checksum, record
 
 A line whose checksum does not fit is torn and does not count; an object of another job is
-foreign and does not count; of two records of one item the later attempt's counts.
+foreign and does not count; one under the name of another attempt than its header tells is stale
+and does not count; of two records of one item the later attempt's counts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from storage.records import SCHEMA, RecordFault, RecordLine, line_checksum, parse_records
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from storage.blobs import Blobs
 
-SCHEMA = 1
 RECORDS = "records"
 MAX_FULL_GROUPS = 5000
 MAX_EARLY_GROUPS = 4000
@@ -34,10 +35,11 @@ FLUSH_SECONDS = 20.0
 
 @dataclass(slots=True)
 class Damage:
-    """What was found besides good records."""
+    """How much was found besides good records."""
 
     torn: int = 0
     foreign: int = 0
+    stale: int = 0
     duplicated: int = 0
 
 
@@ -86,7 +88,7 @@ class RecordWriter:
     def append(self, item: int, record: dict[str, Any]) -> None:
         """Record a finished item; durable at once or within the group."""
         body = json.dumps({"item": item, **record}, separators=(",", ":")).encode()
-        self._lines.append(_line_checksum(body) + b" " + body)
+        self._lines.append(line_checksum(body) + b" " + body)
         if len(self._lines) >= -(-self.planned // MAX_FULL_GROUPS):
             self.flush()
         elif time.monotonic() - self._flushed > FLUSH_SECONDS and self._early < MAX_EARLY_GROUPS:
@@ -133,55 +135,69 @@ class RunManifest:
 
     def records(self, stage: str, planned: int) -> Iterator[dict[str, Any]]:
         """The record that counts of every finished item, streamed in stored order."""
-        last = self._last(stage, planned)
-        for place, record in self._stored(stage):
-            item = record["item"]
+        return (line.record for line in self.lines(stage, planned))
+
+    def lines(
+        self, stage: str, planned: int, fits: Callable[[dict[str, Any]], bool] | None = None
+    ) -> Iterator[RecordLine]:
+        """The same records with their places; of those only that fit, if that is asked for."""
+        last = self._last(stage, planned, fits)
+        for place, line in enumerate(self._stored(stage)):
+            item = line.record["item"]
             if 0 <= item < planned and last[item] == place:
-                yield record
+                yield line
 
     def count(self, stage: str) -> int:
         """One more than the largest recorded item of a stage."""
-        return 1 + max((record["item"] for _, record in self._stored(stage)), default=-1)
+        return 1 + max((line.record["item"] for line in self._stored(stage)), default=-1)
 
-    def _last(self, stage: str, planned: int) -> np.ndarray:
+    def entries(self, stage: str, planned: int) -> Iterator[RecordLine | RecordFault]:
+        """Every record of a stage, superseded ones too, and what does not count among them."""
+        for found in self._read(stage):
+            if isinstance(found, RecordLine) and not 0 <= found.record["item"] < planned:
+                yield RecordFault("foreign", found.key, found.line)
+            else:
+                yield found
+
+    def faults(self, stage: str, planned: int) -> Iterator[RecordFault]:
+        """What does not count among the records of a stage; a repeated record is no fault."""
+        return (e for e in self.entries(stage, planned) if isinstance(e, RecordFault))
+
+    def remove(self, key: str, lines: frozenset[int]) -> None:
+        """Take lines out of a record object; all of it if line 0 or every record is among them."""
+        header, *records = self.blobs.read(key).split(b"\n")
+        kept = [line for n, line in enumerate(records, start=1) if line and n not in lines]
+        if 0 in lines or not kept:
+            self.blobs.delete(key)
+        else:
+            self.blobs.write(key, b"\n".join([header, *kept, b""]))
+
+    def _last(
+        self, stage: str, planned: int, fits: Callable[[dict[str, Any]], bool] | None = None
+    ) -> np.ndarray:
         """Place of the record that counts of each item, -1 for none; int64, shape (planned,)."""
         self.damage = Damage()
         last = np.full(planned, -1, np.int64)
-        for place, record in self._stored(stage):
-            item = record["item"]
+        place = 0
+        for found in self._read(stage):
+            if isinstance(found, RecordFault):
+                setattr(self.damage, found.kind, getattr(self.damage, found.kind) + 1)
+                continue
+            item = found.record["item"]
             if not 0 <= item < planned:
                 self.damage.foreign += 1
-                continue
-            self.damage.duplicated += int(last[item] >= 0)
-            last[item] = place
+            elif fits is None or fits(found.record):
+                self.damage.duplicated += int(last[item] >= 0)
+                last[item] = place
+            place += 1
         return last
 
-    def _stored(self, stage: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        place = 0
-        for key, _ in self.blobs.list(stage_folder(stage)):
-            header, *lines = self.blobs.read(key).split(b"\n")
-            if not self._is_ours(header, stage):
-                self.damage.foreign += 1
-                continue
-            for line in filter(None, lines):
-                checksum, _, body = line.partition(b" ")
-                if checksum != _line_checksum(body):
-                    self.damage.torn += 1
-                    continue
-                yield place, json.loads(body)
-                place += 1
+    def _stored(self, stage: str) -> Iterator[RecordLine]:
+        return (found for found in self._read(stage) if isinstance(found, RecordLine))
 
-    def _is_ours(self, header: bytes, stage: str) -> bool:
-        try:
-            fields = json.loads(header)
-        except ValueError:
-            return False
-        return (
-            isinstance(fields, dict)
-            and fields.get("schema") == SCHEMA
-            and fields.get("job") == self.job
-            and fields.get("stage") == stage
-        )
+    def _read(self, stage: str) -> Iterator[RecordLine | RecordFault]:
+        for key, _ in self.blobs.list(stage_folder(stage)):
+            yield from parse_records(key, self.blobs.read(key), self.job, stage)
 
 
 def stage_names(blobs: Blobs) -> list[str]:
@@ -192,7 +208,3 @@ def stage_names(blobs: Blobs) -> list[str]:
 def stage_folder(stage: str) -> str:
     """Folder of a stage's records in the run folder."""
     return f"{RECORDS}/{stage}"
-
-
-def _line_checksum(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=8).hexdigest().encode()

@@ -8,7 +8,7 @@ import threading
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING, Any
 
-from flows import stages
+from flows import publishing, stages
 from flows.evaluation_run import run_evaluation
 from flows.executors import SerialExecutor
 from flows.jobs import EvaluateJob, SegmentJob, TrainJob
@@ -44,7 +44,7 @@ def segment(**fields: Any) -> tuple[Run, dict[str, Any]]:
         stages.build_pyramid(run, executor)
         stages.verify(run, executor, stop, Progress)
         result = aggregate(run, executor, stop, Progress)
-        stages.publish_run(run, CLOCK)
+        publishing.publish_run(run, CLOCK)
         write_report(run, result, {})
     return run, result
 

@@ -9,6 +9,7 @@ from flows.report.contents import sections, terms
 from flows.report.document import Gallery, Section, Text
 from flows.report.page import contents, definition_list, facts, verdict_box, whole_page
 from flows.report.png import CLASS_ERRORS, ERRORS, Color, Picture
+from flows.report.requests_text import requests_text
 from flows.report.safe import html_safe
 from flows.report.words import has_scores, headline_note, score_text, trust
 
@@ -145,5 +146,8 @@ def _run_facts(
     if result.get("amplification") is not None:
         text = f"{result['amplification']:.2f} voxels computed for each voxel wanted"
         yield "Amplification", text
+    asked = requests_text(result.get("requests") or {})
+    if asked:
+        yield "Requests to the store", asked
     for stage, spent in seconds.items():
         yield f"Seconds, {stage}", f"{spent:,.1f}"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import cli, stages
+from flows import cli, publishing, stages
 from flows.executors import SerialExecutor
 from flows.jobs import SegmentJob
 from flows.prepare import prepare
@@ -205,7 +205,7 @@ def finish(run, *, publish=True):
     assert stages.verify(run, executor, stop, show_progress) == 0
     result = aggregate(run, executor, stop, show_progress)
     if publish:
-        stages.publish_run(run, CLOCK)
+        publishing.publish_run(run, CLOCK)
     return result
 
 

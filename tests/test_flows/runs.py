@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import sizing, stages
+from flows import publishing, sizing, stages
 from flows.executors import SerialExecutor
 from flows.jobs import SegmentJob
 from flows.prepare import prepare
@@ -61,7 +61,7 @@ def finish(run, executor=None):
     stages.build_pyramid(run, executor)
     redone = stages.verify(run, executor, stop, Progress)
     result = aggregate(run, executor, stop, Progress)
-    stages.publish_run(run, "2000-01-01T00:00:00+00:00")
+    publishing.publish_run(run, "2000-01-01T00:00:00+00:00")
     return result, redone
 
 

@@ -81,7 +81,8 @@ def test_the_verbs_of_the_contract_are_there():
     listed = maskmill("--help").out
     assert [
         *("demo", "import", "import-labels", "export", "info", "pack", "train", "plan"),
-        *("segment", "evaluate", "audit", "classify", "verify", "report"),
+        *("segment", "evaluate", "audit", "classify", "verify", "repair", "rollback", "prune"),
+        "report",
     ] == VERBS
     assert all(f"  {verb} " in listed for verb in VERBS)
     assert maskmill().out == listed
@@ -193,7 +194,7 @@ def test_an_unexpected_error_is_code_1_and_no_traceback(monkeypatch, tmp_path):
     def fail(_job):
         raise RuntimeError
 
-    monkeypatch.setattr("flows.check.describe_target", fail)
+    monkeypatch.setattr("flows.describe.describe_target", fail)
     answer = maskmill("info", tmp_path)
     assert (answer.code, answer.out, answer.err) == (1, "", "maskmill: RuntimeError\n")
 
@@ -202,7 +203,7 @@ def test_an_interrupt_is_an_incomplete_run(monkeypatch, tmp_path):
     def interrupt(_job):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flows.check.describe_target", interrupt)
+    monkeypatch.setattr("flows.describe.describe_target", interrupt)
     answer = maskmill("info", tmp_path)
     assert answer.code == 3
     assert answer.err.endswith("run the same command to go on\n")
@@ -212,7 +213,7 @@ def test_an_incomplete_run_tells_how_far_it_got(monkeypatch, tmp_path):
     def stop(_job):
         raise IncompleteRunError("stopped", {"shards": {"done": 3}})
 
-    monkeypatch.setattr("flows.check.describe_target", stop)
+    monkeypatch.setattr("flows.describe.describe_target", stop)
     answer = maskmill("info", tmp_path, "--json")
     assert answer.code == 3
     assert answer.document == {"shards": {"done": 3}, "error": "stopped", "exit_code": 3}
@@ -360,12 +361,12 @@ def test_verify_finds_what_is_torn_or_gone(tmp_path):
     answer = maskmill(*arguments)
     assert answer.code == 4
     assert f"0/c/0/0/0: changed: {len(whole)} bytes recorded, {len(whole) - 1} stored" in answer.err
-    assert answer.err.splitlines()[-1].startswith("run the same segment command")
+    assert answer.err.splitlines()[-1].startswith("`maskmill repair`, or the same segment command")
     chunk.unlink()
     Path(run.target, "1", "zarr.json").unlink()
     answer = maskmill(*arguments, "--json")
     assert answer.code == 4
-    assert re.match(r"2 of \d stored objects of mask-", answer.document["error"])
+    assert re.match(r"2 problems with the \d stored objects of mask-", answer.document["error"])
     assert "0/c/0/0/0: missing" in answer.document["error"]
 
 
@@ -374,7 +375,7 @@ def test_a_mask_that_is_not_finished_has_shards_without_a_record(tmp_path):
     run = opened_run(jobs.SegmentJob(image=image, model="identity", name="mask"))
     answer = maskmill("verify", image, "--labels", run.directory)
     assert answer.code == 4
-    assert "1 of 1 shards have no record" in answer.err
+    assert "0/c/0/0/0: no record: shard 0 of the stage infer" in answer.err
     infer(run)
     finish(run)
     assert maskmill("verify", image, "--labels", run.directory).code == 0

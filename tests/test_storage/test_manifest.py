@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from storage import manifest
 from storage.blobs import Blobs
 from storage.manifest import Damage, RecordWriter, RunManifest, stage_names
+from storage.records import RecordFault, line_checksum
 
 JOB = "f00d"
 MANY = 10**6  # planned items of which a few make one object: an fsync takes its time
@@ -97,10 +98,10 @@ def test_a_torn_object_keeps_its_whole_lines(blobs, data):
     assert done(blobs) == expected
     manifest_ = RunManifest(blobs, JOB)
     manifest_.completed("infer", 20)
-    header_torn = cut < ends[0] - 1
-    assert manifest_.damage.foreign == header_torn
-    partial = not header_torn and len([line for line in lines if line]) > len(expected)
-    assert manifest_.damage.torn == partial
+    whole_lines = [line for line in lines if line]
+    # A header cut through, a header alone, or a line cut through.
+    torn = cut < ends[0] - 1 or not whole_lines or len(whole_lines) > len(expected)
+    assert manifest_.damage == Damage(torn=int(torn))
 
 
 @QUICK
@@ -148,6 +149,53 @@ def test_records_of_another_job_and_stage_and_items_outside_the_plan(blobs):
     assert done(blobs) == [0, 1, 19]
     assert done(blobs, stage="pyramid-1") == [4, 5]
     assert stage_names(blobs) == ["infer", "pyramid-1"]
+
+
+def test_a_record_under_another_attempts_name_is_stale(blobs):
+    """An older attempt's object in the place of a later one's, whole or line by line."""
+    write(blobs, [0], attempt="20260101T000000-a", mark="old")
+    write(blobs, [0], attempt="20260102T000000-b", mark="new")
+    older, later = (key for key, _ in blobs.list())
+    manifest_ = RunManifest(blobs, JOB)
+    assert [r["mark"] for r in manifest_.records("infer", 20)] == ["new"]
+    right = blobs.read(later)
+    blobs.write(later, blobs.read(older))
+    assert [r["mark"] for r in manifest_.records("infer", 20)] == ["old"]
+    assert manifest_.damage == Damage(stale=1)
+    assert list(manifest_.faults("infer", 20)) == [RecordFault("stale", later)]
+    header, _, line = right.partition(b"\n")
+    blobs.write(later, header + b"\n" + blobs.read(older).split(b"\n")[1] + b"\n" + line)
+    assert list(manifest_.faults("infer", 20)) == [RecordFault("stale", later, 1)]
+    assert [r["mark"] for r in manifest_.records("infer", 20)] == ["new"]
+
+
+def test_faults_name_the_line_and_are_taken_away_alone(blobs):
+    with RecordWriter(blobs, JOB, "infer", MANY, "a") as writer:
+        for item in (0, 1, 25, 2):
+            writer.append(item, {"objects": []})
+    ((key, _),) = blobs.list()
+    lines = blobs.read(key).split(b"\n")
+    lines[2] = lines[2][:-1]
+    blobs.write(key, b"\n".join(lines))
+    manifest_ = RunManifest(blobs, JOB)
+    found = list(manifest_.faults("infer", 20))
+    assert found == [RecordFault("torn", key, 2), RecordFault("foreign", key, 3)]
+    manifest_.remove(key, frozenset(fault.line for fault in found))
+    assert blobs.read(key) == b"\n".join([*lines[:2], lines[4], b""])
+    assert done(blobs) == [0, 2]
+    manifest_.remove(key, frozenset({1, 2}))
+    assert list(blobs.list()) == []
+
+
+@pytest.mark.parametrize("record", [[1], 7, {"no": "item"}, {"item": "3"}, {"item": True}, None])
+def test_a_line_that_is_no_record_is_foreign(blobs, record):
+    write(blobs, [0])
+    ((key, _),) = blobs.list()
+    body = json.dumps(record).encode()
+    blobs.write(key, blobs.read(key) + line_checksum(body) + b" " + body + b"\n")
+    manifest_ = RunManifest(blobs, JOB)
+    assert list(manifest_.faults("infer", 20)) == [RecordFault("foreign", key, 2)]
+    assert done(blobs) == [0]
 
 
 def test_damage_is_counted_anew_every_time(blobs):
