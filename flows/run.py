@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -114,11 +114,21 @@ def new_attempt(run: Blobs, now: datetime) -> str:
         In UTC.
     """
     found = (_STAMPED.search(key) for key, _ in run.list(RECORDS))
-    latest = max((match[1] for match in found if match), default="")
-    stamp = now.strftime(STAMP)
-    if stamp <= latest:
-        stamp = (datetime.strptime(latest, STAMP) + timedelta(seconds=1)).strftime(STAMP)
-    return f"{stamp}-{uuid4().hex[:8]}"
+    times = [time for match in found if match and (time := _time(match[1]))]
+    latest = max(times, default=None)
+    start = now.replace(tzinfo=None, microsecond=0)
+    if latest is not None and start <= latest:
+        start = latest + timedelta(seconds=1)
+    return f"{start.strftime(STAMP)}-{uuid4().hex[:8]}"
+
+
+def _time(stamp: str) -> datetime | None:
+    """When an attempt began; None for what no attempt of ours is called."""
+    try:
+        time = datetime.strptime(stamp, STAMP)
+    except ValueError:
+        return None
+    return time if time.year < MAXYEAR else None
 
 
 def open_run(

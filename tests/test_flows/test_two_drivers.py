@@ -86,6 +86,8 @@ def test_an_attempt_is_named_after_its_time(tmp_path):
         ("20260501T130000-ffffffff", "20260501T130001"),  # the clock went back an hour
         ("20261231T235959-ffffffff", "20270101T000000"),
         ("attempt-000001", "20260501T120000"),
+        ("99999999T999999-attempt", "20260501T120000"),  # no time
+        ("99991231T235959-attempt", "20260501T120000"),  # the last there is
     ],
 )
 def test_an_attempt_sorts_after_every_earlier_one(tmp_path, before, expected):
