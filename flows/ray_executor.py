@@ -379,8 +379,9 @@ def _connect(address: str, options: dict[str, Any]) -> None:
     except ValueError:
         raise
     except Exception as error:
+        reason = describe(error).partition("\n")[0]
         raise WorkerStartError(
-            f"Ray could not be started or reached ({describe(error)}); run the same command again"
+            f"Ray could not be started or reached ({reason}); run the same command again"
         ) from error
 
 
@@ -392,7 +393,8 @@ def _cluster_errors() -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        raise WorkerStartError(f"Ray does not answer ({describe(error)})") from error
+        reason = describe(error).partition("\n")[0]
+        raise WorkerStartError(f"Ray does not answer ({reason})") from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import yaml
 
 from flows import cli, jobs, verbs
 from flows.errors import IncompleteRunError, RequestError, VerificationError
+from flows.executors import WorkerStartError
 from tests.test_flows.images import (
     COMMAND,
     VOXEL_SIZE,
@@ -182,6 +183,7 @@ def test_wrong_arguments_are_one_message_too(arguments, message):
         (PermissionError(13, "not allowed", "a"), 2),
         (OSError(28, "No space left on device", "a"), 3),
         (IncompleteRunError("a", {}), 3),
+        (WorkerStartError("a"), 3),
         (VerificationError("a"), 4),
         (RuntimeError("a"), 1),
     ],

@@ -7,6 +7,7 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 what it is told
 
+from flows.errors import IncompleteRunError, RequestError
 from flows.prefect_server import prefect_server
 
 
@@ -37,6 +38,25 @@ def test_our_own_server_leaves_ctrl_c_to_the_run(tmp_path, monkeypatch):
             assert answer.status == 200
     assert not PREFECT_API_URL.value()
     assert not server.is_running()
+
+
+@pytest.mark.slow
+def test_a_run_whose_server_was_killed_is_incomplete(tmp_path, monkeypatch):
+    """What breaks while the server runs is the run's own error; afterwards it is the server's."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with pytest.raises(OSError, match="of the run"), prefect_server():
+        raise OSError("of the run")
+
+    def killed(error):
+        (server,) = servers()
+        server.kill()
+        server.wait()
+        raise error
+
+    with pytest.raises(IncompleteRunError, match="run the same command"), prefect_server():
+        killed(OSError("connection refused"))
+    with pytest.raises(RequestError, match="my request"), prefect_server():
+        killed(RequestError("my request"))
 
 
 @pytest.mark.slow

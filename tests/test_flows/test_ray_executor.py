@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flows.executors import MAX_ATTEMPTS, Outcome, SerialExecutor, WorkerStartError
-from flows.ray_executor import IN_FLIGHT
+from flows.ray_executor import IN_FLIGHT, _cluster_errors
 from storage.graphs import compute_each
 from tests.test_flows.works import Gate, Modules, Squares, Unopenable, after, noted, pids
 
@@ -69,6 +69,15 @@ def test_an_item_that_kills_its_worker_is_quarantined_and_nobody_else_is_blamed(
     assert found == {i: Outcome(i, i * i) for i in items if i != 1}
     # Once among others, then alone until its attempts are used up.
     assert len(pids(tmp_path, "item-1")) == 1 + MAX_ATTEMPTS
+
+
+def test_a_cluster_that_does_not_answer_is_no_error_of_the_work(ray_executor):
+    import ray  # noqa: TID251 its errors are what is told apart
+
+    with pytest.raises(WorkerStartError, match=r"Ray does not answer \(.*gone"), _cluster_errors():
+        raise ray.exceptions.RaySystemError("gone")
+    with pytest.raises(ConnectionError, match="the store's"), _cluster_errors():
+        raise ConnectionError("the store's")
 
 
 @pytest.mark.slow
