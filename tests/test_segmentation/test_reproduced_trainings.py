@@ -1,6 +1,6 @@
-"""Two defects of the source cases, reproduced in small trainings and found by the audit.
+"""A defect of the source cases, reproduced in a small training and found by the audit.
 
-The inequalities were fixed before the trainings were run.
+The inequalities were fixed before the training was run.
 """
 
 from __future__ import annotations
@@ -11,15 +11,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from segmentation.audit.log import TrainingLog
-from segmentation.audit.thresholds import Thresholds
-from segmentation.audit.training import findings_of_log
-from segmentation.audit.training_curves import noise
-from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.networks.runtime import import_keras
-from segmentation.networks.unet import build_unet
 from segmentation.training.losses import make_loss
-from tests.test_segmentation.audits import by_code, found, result_of
+from tests.test_segmentation.audits import found, result_of
 from tests.test_segmentation.specimens import channel_pooled_dice, four_class_network, one_hot
 
 pytestmark = pytest.mark.slow
@@ -86,52 +80,3 @@ def test_s0_4_a_network_trained_on_the_pooled_dice_hides_its_classes() -> None:
             assert result["pooled_dice"] - result["macro_foreground_dice"] > 0.15
             assert "EVAL-POOLED" in found(result)
     assert gaps["by class"] < gaps["pooled"]
-
-
-def macro_dice(labels: Any, prediction: Any) -> float:
-    counts = ConfusionMatrix.from_labels(labels, prediction, 5).counts
-    hits, sizes = counts.diagonal(), counts.sum(0) + counts.sum(1)
-    return float(np.mean(2 * hits[1:] / np.maximum(sizes[1:], 1)))
-
-
-def slow_statistics() -> Any:
-    model = build_unet("yx", channels=1, num_classes=5, width=8, depth=2)
-    for layer in model.layers:
-        if isinstance(layer, import_keras().layers.BatchNormalization):
-            layer.momentum = 0.99
-    return model
-
-
-def course(epochs: int) -> dict[str, tuple[float, ...]]:
-    """Three curves of a U-Net; images, batch, learning rate and momentum are the source's own."""
-    model = compiled(slow_statistics, "sparse_categorical_crossentropy")
-    training, (images, labels) = discs(189, seed=3), discs(46, seed=4)
-    curves: dict[str, list[float]] = {"train_eval": [], "val": [], "val_batchstats": []}
-    for _ in range(epochs):
-        model.fit(*training, batch_size=9, epochs=1, verbose=0)
-        for name, (seen, truth), learning in (
-            ("train_eval", training, False),
-            ("val", (images, labels), False),
-            ("val_batchstats", (images, labels), True),
-        ):
-            kept = model.get_weights()
-            guess = np.asarray(model(seen, training=learning)).argmax(-1)
-            model.set_weights(kept)
-            curves[name].append(macro_dice(truth, guess))
-    return {f"{name}_macro_foreground_dice": tuple(values) for name, values in curves.items()}
-
-
-def test_s0_9_f7_the_noise_of_moving_statistics_in_a_training() -> None:
-    """Moving statistics make the curve jump; the same weights with the batch's own are quiet."""
-    columns = course(44)
-    moving = noise(np.array(columns["val_macro_foreground_dice"]))
-    still = noise(np.array(columns["val_batchstats_macro_foreground_dice"]))
-    print(f"noise {moving:.4f} with moving statistics, {still:.4f} with those of the batch")
-    assert moving > 3 * still
-    codes = by_code(findings_of_log(TrainingLog(columns=columns), Thresholds()))
-    assert "TRAIN-NOISE-BN" in codes
-    assert "TRAIN-NOISE-SMALLVAL" not in codes
-    quiet = columns | {"val_macro_foreground_dice": columns["val_batchstats_macro_foreground_dice"]}
-    assert "TRAIN-NOISE-BN" not in by_code(
-        findings_of_log(TrainingLog(columns=quiet), Thresholds())
-    )
