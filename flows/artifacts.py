@@ -1,4 +1,4 @@
-"""What a flow leaves with Prefect: progress, the per-class table, the report."""
+"""What a flow leaves with Prefect: progress, the per-class table, the worst section, the report."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from prefect.artifacts import (
 from flows.progress import Progress
 from flows.report.markdown import render_markdown, table_rows
 from flows.report.safe import cell_safe, markdown_safe
+from flows.report.worst_picture import picture_markdown
 from flows.train_result import headline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from flows.report.png import Picture
 
 
 def leave_artifacts(result: dict[str, Any], *, key: str, name: str, report: str) -> None:
@@ -42,6 +45,21 @@ def leave_artifacts(result: dict[str, Any], *, key: str, name: str, report: str)
         leave_table(rows, key=f"maskmill-{key}-classes", description=name)
     create_markdown_artifact(render_markdown(result), key=f"maskmill-{key}-scores")
     leave_link(report, key=f"maskmill-{key}-report")
+
+
+def leave_picture(picture: Picture | None, *, key: str) -> None:
+    """The worst section of a run, if sections were scored.
+
+    Parameters
+    ----------
+    picture : Picture or None
+    key : str
+        First digits of the run's digest.
+    """
+    if picture is not None:
+        create_markdown_artifact(
+            picture_markdown(picture), key=f"maskmill-{key}-worst", description="worst section"
+        )
 
 
 def leave_table(rows: Sequence[Mapping[str, Any]], *, key: str, description: str) -> None:

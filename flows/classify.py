@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import artifact_progress, leave_link, leave_table
 from flows.classify_run import run_classification
+from flows.deployment_hooks import say_how_to_resume, stopping_in_time
 from flows.jobs import ClassifyJob
 from flows.report.classification_text import class_rows, headline
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@flow(name="classify-images", validate_parameters=True)
+@flow(
+    name="classify-images",
+    validate_parameters=True,
+    on_failure=[say_how_to_resume],
+    on_crashed=[say_how_to_resume],
+    on_cancellation=[say_how_to_resume],
+)
 def classify_images(job: ClassifyJob) -> dict[str, Any]:
     """One prediction for every image, as `flows.classify_run` gives them.
 
@@ -26,7 +33,8 @@ def classify_images(job: ClassifyJob) -> dict[str, Any]:
         If images are left to do, and then the same job goes on from there; or if some could not
         be read.
     """
-    result = run_classification(job, wrap=_as_task, progress=artifact_progress)
+    with stopping_in_time():
+        result = run_classification(job, wrap=_as_task, progress=artifact_progress)
     _leave_artifacts(result)
     return result
 

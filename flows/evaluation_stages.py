@@ -12,7 +12,8 @@ from flows.collect import Statistics
 from flows.evaluation_result import evaluation_result
 from flows.join_work import JoinWork
 from flows.label_check import check_values
-from flows.shard_stage import Execution, ShardStage, complete, shard_counts
+from flows.shard_stage import Execution, ShardStage, complete
+from flows.tally import shard_counts
 from storage.verify import check_objects
 
 if TYPE_CHECKING:

@@ -110,7 +110,8 @@ def _attempt(function: Callable[[int], Any], item: int) -> Outcome:
             return Outcome(item, function(item), attempts=attempt)
         except Exception as error:
             message, evidence = describe(error), evidence_of(error)
-            logger.info("shard %d failed, attempt %d: %s", item, attempt, message)
+            extra = {"event": "attempt-failed", "shard": item, "error": message}
+            logger.info("shard %d failed, attempt %d: %s", item, attempt, message, extra=extra)
             if is_fatal(error):
                 return Outcome(item, error=message, attempts=attempt, fatal=True, evidence=evidence)
     return Outcome(item, error=message, attempts=MAX_ATTEMPTS, evidence=evidence)
@@ -141,8 +142,9 @@ def stop_on_signals() -> Iterator[threading.Event]:
     def request_stop(number: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        logger.info("signal %d: stopping at a shard border", number)
         stop.set()
+        extra = {"event": "stop-asked", "signal": number}
+        logger.info("signal %d: stopping at a shard border", number, extra=extra)
 
     before = {number: signal.signal(number, request_stop) for number in _STOP_SIGNALS}
     try:

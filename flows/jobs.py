@@ -241,6 +241,50 @@ class SegmentJob(PlanJob):
     force: bool = Field(False, description="make a new version although there is one")
 
 
+class ManyVolumesJob(Job):
+    """Fields that every job over many volumes shares; each of them is segmented alike."""
+
+    model: str = Field(description="bundle, or 'identity'")
+    name: str = Field(description="name of the mask volumes")
+    truth: str | None = Field(
+        None, description="label to evaluate against, in the images that have it"
+    )
+    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
+    channels: Ints | None = Field(None, description="image channels the network gets")
+    any_voxel_size: bool = Field(False, description="accept a voxel size other than the bundle's")
+    probabilities: bool = Field(False, description="keep uint8 probabilities beside the runs")
+    executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
+    workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")
+    address: str | None = Field(None, description="Ray cluster to use; a local one by default")
+    memory: Bytes | None = Field(None, description="memory of one worker, such as 8GiB")
+    runs: str | None = Field(
+        None,
+        description="folder with one of run records for each image; IMAGE.zarr.runs by default",
+    )
+    out: str | None = Field(
+        None, description="folder with one OTHER.zarr for each image, to hold its labels/ instead"
+    )
+
+
+class ReconcileJob(ManyVolumesJob):
+    """The mask volumes that are missing or outdated, of a catalog or of all images in a folder."""
+
+    target: str = argument("CATALOG.yaml, or a folder or prefix with OME-Zarr images below it")
+    retry: bool = Field(False, description="try again what was set aside because it kept failing")
+
+
+class ReprocessJob(ManyVolumesJob):
+    """Mask volumes of chosen images made now; readers keep the earlier ones until that is done."""
+
+    datasets: tuple[str, ...] = Field(
+        description="images, catalogs, and folders or prefixes with images below them",
+        min_length=1,
+    )
+    region: str | None = Field(None, description="such as z=0:12,y=100:612, in voxels of level 0")
+    force: bool = Field(False, description="make new versions although there are such")
+
+
 class EvaluateJob(VolumeJob):
     """Scores of a mask volume against the truth."""
 

@@ -79,6 +79,22 @@ def section_pictures(scene: Scene) -> list[Picture]:
     return [_draw(scene, level, Region(*_section(place, window))) for place in places]
 
 
+def worst_picture(scene: Scene, result: Mapping[str, Any], volume: int = 0) -> Picture | None:
+    """The section with the lowest macro-foreground Dice, if sections have scores at all."""
+    slices = result.get("slices")
+    if scene.truth is None or not slices or len(scene.shapes[0]) < 3:
+        return None
+    rows = [row for row in slices["rows"] if row["image"] == volume]
+    scored = [row for row in rows if row["macro_foreground_dice"] is not None]
+    if not scored:
+        return None
+    row = min(scored, key=lambda row: (row["macro_foreground_dice"], row["index"]))
+    level = _picture_level(scene, _as_deep(scene))
+    region = Region(*_section(_row_place(scene, row), _window(scene, level)))
+    note = f"macro-foreground Dice {score_number(row['macro_foreground_dice'])}"
+    return _draw(scene, level, region, note=note)
+
+
 def worst_pictures(
     scene: Scene, result: Mapping[str, Any], volume: int = 0
 ) -> dict[int, list[Picture]]:
@@ -96,8 +112,7 @@ def worst_pictures(
     slices = result.get("slices")
     if scene.truth is None or not slices or len(scene.shapes[0]) < 3:
         return {}
-    fine = [shape for shape in scene.shapes[: scene.levels] if shape[:-2] == scene.shapes[0][:-2]]
-    level = _picture_level(scene, fine)
+    level = _picture_level(scene, _as_deep(scene))
     rows = [row for row in slices["rows"] if row["image"] == volume]
     window = _window(scene, level)
     found = {}
@@ -114,6 +129,11 @@ def worst_pictures(
             for row in _worst(rows, value)
         ]
     return {value: pictures for value, pictures in found.items() if pictures}
+
+
+def _as_deep(scene: Scene) -> list[tuple[int, ...]]:
+    """Shapes of the levels that have every section of the finest."""
+    return [shape for shape in scene.shapes[: scene.levels] if shape[:-2] == scene.shapes[0][:-2]]
 
 
 def _worst(rows: list[dict[str, Any]], value: int) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 Prefect would start one by itself. Ours leaves Ctrl-C to the run, which stops at a shard border
 and still has to tell the server; it is gone soon after the run is, even if that was killed; and
 it may take its time to start on a busy machine. It listens on this machine alone, asks for a
-password that is made for it, and tells nobody outside that it runs.
+password that is made for it, and tells nobody outside that it runs. In a job of a cluster it
+keeps its database in a folder of its own: home folders are shared there, and a shared file system
+locks a database for many jobs, or for none.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -25,7 +27,7 @@ from urllib.request import urlopen
 from flows.errors import IncompleteRunError, VerificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 START_SECONDS = 180.0
 STOP_SECONDS = 10.0
@@ -39,6 +41,13 @@ EMBEDDED = {
     "DO_NOT_TRACK": "1",
 }
 AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+# One of these is set in a job of Slurm, PBS, LSF or Kubernetes.
+CLUSTER_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_SERVICE_HOST")
+DATABASE = (
+    "PREFECT_HOME",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+)
 
 
 @contextmanager
@@ -63,10 +72,10 @@ def prefect_server() -> Iterator[None]:
     url = f"http://127.0.0.1:{port}/api"
     # Others on this machine, and pages in its browsers, reach a loopback port as well.
     password = f"maskmill:{secrets.token_urlsafe(32)}"
-    with TemporaryFile() as said:
+    with TemporaryFile() as said, _own_home(os.environ) as home:
         server = subprocess.Popen(  # noqa: S603 our own interpreter and module
             [sys.executable, "-m", "flows.prefect_server", str(port)],
-            env=os.environ | EMBEDDED | {AUTH: password},
+            env=os.environ | EMBEDDED | home | {AUTH: password},
             stdout=said,
             stderr=said,
         )
@@ -79,6 +88,17 @@ def prefect_server() -> Iterator[None]:
                 yield
         finally:
             _stop(server)
+
+
+@contextmanager
+def _own_home(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Settings that keep our server's database off a shared home folder, in a cluster's job."""
+    chosen = any(name in environment for name in DATABASE)
+    if chosen or not any(name in environment for name in CLUSTER_JOB):
+        yield {}
+        return
+    with TemporaryDirectory(prefix="maskmill-prefect-", ignore_cleanup_errors=True) as folder:
+        yield {"PREFECT_HOME": folder}
 
 
 @contextmanager

@@ -20,23 +20,14 @@ TIMINGS = "timings.json"
 
 def write_report(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> str:
     """Write report.html into the folder of a segmentation; its URL."""
-    colors = {c.value: c.color[:3] for c in run.prepared.model.classes}
-    scene = Scene(
-        run.prepared.image,
-        open_image(run.target),
-        run.prepared.truth,
-        run.plan.region,
-        colors,
-        run.job.channels,
-        run.job.ignore_label,
-    )
+    scene = run_scene(run)
     page = render_report(
         result | {"amplification": run.plan.amplification, "requests": _requests(run)},
         title=f"{run.job.name}: {_last(run.prepared.image.url)}",
         provenance=_provenance(run),
         pictures=section_pictures(scene),
         worst=worst_pictures(scene, result),
-        colors=colors,
+        colors=scene.colors,
         seconds=seconds,
     )
     run.blobs.write(REPORT, page.encode())
@@ -47,32 +38,49 @@ def write_evaluation_report(
     evaluation: Evaluation, result: dict[str, Any], seconds: dict[str, float]
 ) -> str:
     """Write report.html into the folder of an evaluation; its URL."""
-    case = evaluation.cases[0]
-    named = parse_label_classes(case.masks[0].attributes) or parse_label_classes(
-        case.truth.attributes
-    )
-    colors = {c.value: c.color[:3] for c in named}
-    scene = Scene(
-        case.image,
-        case.masks[0],
-        case.truth,
-        case.plan.region,
-        colors,
-        None,
-        evaluation.job.ignore_label,
-        evaluation.measures.binary,
-    )
+    scene = evaluation_scene(evaluation)
     page = render_report(
         result,
         title=f"{evaluation.job.labels}: {_last(evaluation.job.image)}",
         provenance=_evaluation_provenance(evaluation),
         pictures=section_pictures(scene),
         worst=worst_pictures(scene, result),
-        colors=colors,
+        colors=scene.colors,
         seconds=seconds,
     )
     evaluation.blobs.write(REPORT, page.encode())
     return f"{evaluation.url}/{REPORT}"
+
+
+def run_scene(run: Run) -> Scene:
+    """What pictures of a segmentation are drawn from."""
+    return Scene(
+        run.prepared.image,
+        open_image(run.target),
+        run.prepared.truth,
+        run.plan.region,
+        {c.value: c.color[:3] for c in run.prepared.model.classes},
+        run.job.channels,
+        run.job.ignore_label,
+    )
+
+
+def evaluation_scene(evaluation: Evaluation) -> Scene:
+    """What pictures of the first volume of an evaluation are drawn from."""
+    case = evaluation.cases[0]
+    named = parse_label_classes(case.masks[0].attributes) or parse_label_classes(
+        case.truth.attributes
+    )
+    return Scene(
+        case.image,
+        case.masks[0],
+        case.truth,
+        case.plan.region,
+        {c.value: c.color[:3] for c in named},
+        None,
+        evaluation.job.ignore_label,
+        evaluation.measures.binary,
+    )
 
 
 def _requests(run: Run) -> dict[str, int]:

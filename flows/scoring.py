@@ -17,7 +17,8 @@ from flows.learned import learned_voxels
 from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
-from flows.shard_stage import Execution, complete, shard_counts
+from flows.shard_stage import Execution, complete
+from flows.tally import shard_counts
 from flows.voxel_result import found_in, voxel_result
 from flows.work import Truth
 from segmentation.evaluation import Measures

@@ -21,15 +21,17 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import publishing, stages
-from flows.artifacts import artifact_progress, leave_artifacts
+from flows.artifacts import artifact_progress, leave_artifacts, leave_picture
+from flows.deployment_hooks import say_how_to_resume, stopping_in_time
 from flows.executors import WorkerStartError, stop_on_signals
 from flows.jobs import SegmentJob
+from flows.pictures import worst_picture
 from flows.pool import make_executor, threads_per_worker, worker_count
 from flows.prepare import prepare, runs_url
 from flows.publishing import current_version
 from flows.run import Run, is_finished, new_attempt, open_run, run_directory
 from flows.run_lease import hold_run, remove_partials
-from flows.run_report import write_report
+from flows.run_report import run_scene, write_report
 from flows.scoring import aggregate, check_truth_values, truth_key
 from flows.shard_stage import resumable
 from storage.blobs import Blobs
@@ -46,7 +48,13 @@ if TYPE_CHECKING:
     from storage.lease import Lease
 
 
-@flow(name="segment-volume", validate_parameters=True)
+@flow(
+    name="segment-volume",
+    validate_parameters=True,
+    on_failure=[say_how_to_resume],
+    on_crashed=[say_how_to_resume],
+    on_cancellation=[say_how_to_resume],
+)
 def segment_volume(job: SegmentJob) -> dict[str, Any]:
     """Segment a volume, evaluate it where truth is given, publish the mask.
 
@@ -61,6 +69,12 @@ def segment_volume(job: SegmentJob) -> dict[str, Any]:
         If shards are left to do, or another command is at work on the run; the same job goes
         on from there.
     """
+    with stopping_in_time():
+        return _segment(job)
+
+
+def _segment(job: SegmentJob) -> dict[str, Any]:
+    """The stages, on an executor of their own."""
     executor = make_executor(job)
     seconds: dict[str, float] = {}
     lap = Lap()
@@ -155,7 +169,9 @@ def publish_run(run: Run) -> bool:
 def report_run(run: Run, result: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
     """Write the report; leave its table and link with Prefect."""
     report = write_report(run, result, seconds)
-    leave_artifacts(result, key=run.prepared.key, name=run.job.name, report=report)
+    key = run.prepared.key
+    leave_artifacts(result, key=key, name=run.job.name, report=report)
+    leave_picture(worst_picture(run_scene(run), result), key=key)
     return result | _places(run)
 
 

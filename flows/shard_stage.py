@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flows.errors import IncompleteRunError
-from flows.evidence import without_secrets
 from flows.executors import describe as describe_error
+from flows.logs import is_logging, log_fields, start_logs
+from flows.tally import Tally, incomplete, shard_counts, write_failure
 from storage.blobs import Blobs
 from storage.manifest import RecordWriter, RunManifest
-from storage.stores import join_url
 
 if TYPE_CHECKING:
     import threading
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from flows.executors import Executor, Outcome, Work
     from flows.progress import ProgressMaker
 
-SCHEMA = 1
-FAILURES_SHOWN = 3
+logger = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +99,6 @@ class Execution:
     progress: ProgressMaker
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What became of the items so far."""
-
-    done: np.ndarray
-    failed: int = 0
-    causes: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-
-    def fail(self, item: int, error: str, file: str | None) -> None:
-        """Count a failure; keep the first few causes and the first file about one."""
-        self.failed += 1
-        if len(self.causes) < FAILURES_SHOWN:
-            self.causes.append(f"shard {item}: {error}")
-        if file and not self.files:
-            self.files.append(file)
-
-
 def complete(
     stage: ShardStage,
     work: Work,
@@ -151,27 +133,71 @@ def complete(
     IncompleteRunError
         If items failed or a stop was asked for; the run's folder says which.
     """
-    tally = _Tally(stage.completed())
+    if is_logging():
+        start_logs()
+    tally = Tally(stage.completed())
     tally.done[list(redo)] = False
     if skip is not None:
         tally.done |= skip
+    with log_fields(run=stage.url, stage=stage.name, attempt=stage.attempt), _told(tally):
+        _do(stage, work, execution, tally, label=label, describe=describe)
+    if not tally.done.all():
+        raise incomplete(stage.url, tally, stopped=execution.stop.is_set() and not tally.failed)
+
+
+def _do(
+    stage: ShardStage,
+    work: Work,
+    execution: Execution,
+    tally: Tally,
+    *,
+    label: str,
+    describe: Callable[[int, Any], dict[str, Any]],
+) -> None:
+    """Every item that is not done, as far as it goes."""
     todo = (int(i) for i in np.flatnonzero(~tally.done))
     with (
         stage.writer() as writer,
         execution.progress(label, stage.planned, int(tally.done.sum())) as shown,
     ):
         for outcome in execution.executor.map(work, todo, execution.stop):
+            known = {"attempt": stage.attempt, "attempts": outcome.attempts}
+            known |= describe(outcome.item, outcome.result)
             if outcome.error is None:
-                fields = describe(outcome.item, outcome.result)
-                writer.append(outcome.item, _base(stage, outcome.attempts) | fields)
+                writer.append(outcome.item, known)
                 tally.done[outcome.item] = True
                 shown.advance()
             else:
-                known = _base(stage, outcome.attempts) | describe(outcome.item, None)
-                file = _write_failure(stage, outcome, known)
+                file = write_failure(stage.blobs, outcome, stage.name, stage.attempt, known)
                 tally.fail(outcome.item, outcome.error, file)
-    if not tally.done.all():
-        raise _incomplete(stage, tally, stopped=execution.stop.is_set() and not tally.failed)
+            _tell(outcome)
+
+
+@contextmanager
+def _told(tally: Tally) -> Iterator[None]:
+    """Tell the log where a stage begins and ends."""
+    started, planned, done = time.monotonic(), len(tally.done), int(tally.done.sum())
+    extra = {"event": "stage-started", "planned": planned, "done": done}
+    logger.info("%d of %d shards are to do", planned - done, planned, extra=extra)
+    try:
+        yield
+    finally:
+        done = int(tally.done.sum())
+        extra = {"event": "stage-ended", "planned": planned, "done": done, "failed": tally.failed}
+        extra["seconds"] = round(time.monotonic() - started, 3)
+        logger.info("%d of %d shards are done", done, planned, extra=extra)
+
+
+def _tell(outcome: Outcome) -> None:
+    """Tell the log what became of a shard."""
+    extra: dict[str, Any] = {"shard": outcome.item, "attempts": outcome.attempts}
+    if outcome.error is None:
+        seconds = getattr(outcome.result, "seconds", {})
+        extra |= {"event": "shard-done", "seconds": seconds}
+        logger.info("shard %d is done", outcome.item, extra=extra)
+    else:
+        extra |= {"event": "shard-failed", "error": outcome.error, "fatal": outcome.fatal}
+        logger.info("shard %d failed: %s", outcome.item, outcome.error, extra=extra)
 
 
 @contextmanager
@@ -184,47 +210,3 @@ def resumable(url: str, *errors: type[Exception]) -> Iterator[None]:
             f"{describe_error(error)}; what is finished is recorded, run the same command to go on",
             {"run": url},
         ) from error
-
-
-def _base(stage: ShardStage, attempts: int) -> dict[str, Any]:
-    return {"attempt": stage.attempt, "attempts": attempts}
-
-
-def _write_failure(stage: ShardStage, outcome: Outcome, known: dict[str, Any]) -> str | None:
-    """Quarantine an item: what is known of its failure, for who looks into it; the URL."""
-    content = {"schema": SCHEMA, "stage": stage.name, "shard": outcome.item, **known}
-    content |= {"error": without_secrets(str(outcome.error))}
-    content |= asdict(outcome.evidence) if outcome.evidence else {}
-    key = f"failures/{outcome.item:08d}-{stage.attempt}.json"
-    try:
-        stage.blobs.write(key, json.dumps(content, indent=2).encode())
-    except OSError:
-        # On a full disk the message on the terminal is what is left.
-        return None
-    return join_url(stage.url, key)
-
-
-def _incomplete(stage: ShardStage, tally: _Tally, *, stopped: bool) -> IncompleteRunError:
-    """The error of a stage that is not finished, with the command's result so far."""
-    total, missing = len(tally.done), int((~tally.done).sum())
-    shards = shard_counts(total, total - missing, tally.failed)
-    result = {"run": stage.url, "shards": shards}
-    if stopped:
-        return IncompleteRunError(
-            f"stopped at a shard border with {missing} of {total} shards to do; "
-            "run the same command to go on",
-            result,
-        )
-    return IncompleteRunError(
-        f"{tally.failed} shards failed and {missing} of {total} are to do: "
-        + "; ".join(tally.causes)
-        + "".join(f"; details in {file}" for file in tally.files)
-        + " and beside it" * (tally.failed > 1 and bool(tally.files))
-        + "; run the same command to go on",
-        result,
-    )
-
-
-def shard_counts(planned: int, done: int, failed: int = 0) -> dict[str, int]:
-    """``shards`` of result.json."""
-    return {"planned": planned, "done": done, "skipped": 0, "failed": failed}

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_training, progress_artifact
 from flows.classifier_run import plan_classifier, trains_classifier
+from flows.deployment_hooks import say_how_to_resume, stopping_in_time
 from flows.errors import IncompleteRunError, VerificationError
 from flows.executors import Executor, WorkerStartError, stop_on_signals
 from flows.jobs import TrainJob
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
     from flows.executors import Work
 
 
-@flow(name="train-model", validate_parameters=True)
+@flow(
+    name="train-model",
+    validate_parameters=True,
+    on_failure=[say_how_to_resume],
+    on_crashed=[say_how_to_resume],
+    on_cancellation=[say_how_to_resume],
+)
 def train_model(job: TrainJob) -> dict[str, Any]:
     """Train one network, or one a fold; write bundle, records and report.
 
@@ -56,8 +63,12 @@ def train_model(job: TrainJob) -> dict[str, Any]:
     VerificationError
         If one sample could not be learned by heart.
     """
-    if trains_classifier(job):
-        return train_samples(job)
+    with stopping_in_time():
+        return train_samples(job) if trains_classifier(job) else train_volumes(job)
+
+
+def train_volumes(job: TrainJob) -> dict[str, Any]:
+    """Train on a catalog of volumes: a network that gives a class to every voxel."""
     run = _task("plan", plan_training)(job)
     executor = make_training_executor(job)
     try:

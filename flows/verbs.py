@@ -15,6 +15,8 @@ Verb = tuple[str, Any, "Callable[[Any], dict[str, Any]]", "Callable[[dict[str, A
 
 def table(jobs: Any) -> Iterator[Verb]:
     """Name, job, action and presentation of every verb."""
+    from flows import submit_job
+
     yield "demo", jobs.DemoJob, _demo, _show_scores
     yield "import", jobs.ImportJob, _import, _show_image
     yield "import-labels", jobs.ImportLabelsJob, _import_labels, _show_label
@@ -24,6 +26,7 @@ def table(jobs: Any) -> Iterator[Verb]:
     yield "train", jobs.TrainJob, _train, _show_training
     yield "plan", jobs.PlanJob, _plan, _show_plain
     yield "segment", jobs.SegmentJob, _segment, _show_scores
+    yield "reconcile", jobs.ReconcileJob, _reconcile, _show_reconciled
     yield "evaluate", jobs.EvaluateJob, _evaluate, _show_scores
     yield "audit", jobs.AuditJob, _audit, _show_audit
     yield "classify", jobs.ClassifyJob, _classify, _show_classification
@@ -32,6 +35,7 @@ def table(jobs: Any) -> Iterator[Verb]:
     yield "rollback", jobs.RollbackJob, _rollback, _show_rollback
     yield "prune", jobs.PruneJob, _prune, _show_prune
     yield "report", jobs.ReportJob, _report, _show_scores
+    yield "submit", submit_job.SubmitJob, _submit, _show_submitted
 
 
 def _demo(job: Any) -> dict[str, Any]:
@@ -108,10 +112,11 @@ def _train(job: Any) -> dict[str, Any]:
     # What cannot be trained on is refused before any server starts.
     plan = plan_classifier if trains_classifier(job) else plan_training
     plan(job)
+    from flows.prefect_reach import reachable_server
     from flows.prefect_server import prefect_server
     from flows.train import train_model
 
-    with prefect_server():
+    with reachable_server(), prefect_server():
         return train_model(job)
 
 
@@ -133,11 +138,29 @@ def _segment(job: Any) -> dict[str, Any]:
     directory = run_directory(job, prepared)
     check_free(join_url(runs_url(job, prepared.container), directory))
     check_small_volume(prepared, job.ignore_label)
+    from flows.prefect_reach import reachable_server
     from flows.prefect_server import prefect_server
     from flows.segment import segment_volume
 
-    with prefect_server():
+    with reachable_server(), prefect_server():
         return segment_volume(job)
+
+
+def _reconcile(job: Any) -> dict[str, Any]:
+    from flows.outdated import look_at_all
+    from flows.reconcile_result import finish
+    from flows.reconciliation import has_work, tally_of
+
+    # Where nothing is to be segmented no server starts: the usual end of a scheduled run.
+    looks = look_at_all(job)
+    if not has_work(looks):
+        return finish(tally_of(looks))
+    from flows.prefect_reach import reachable_server
+    from flows.prefect_server import prefect_server
+    from flows.reconcile import reconcile_volumes
+
+    with reachable_server(), prefect_server():
+        return reconcile_volumes(job)
 
 
 def _evaluate(job: Any) -> dict[str, Any]:
@@ -149,8 +172,10 @@ def _evaluate(job: Any) -> dict[str, Any]:
     if "PREFECT_API_URL" not in os.environ:
         return run_evaluation(job)
     from flows.evaluate import evaluate_volume
+    from flows.prefect_reach import reachable_server
 
-    result: dict[str, Any] = evaluate_volume(job)
+    with reachable_server():
+        result: dict[str, Any] = evaluate_volume(job)
     return result
 
 
@@ -170,9 +195,10 @@ def _classify(job: Any) -> dict[str, Any]:
     if known is not None:
         return checked(prepared, known | {"already_done": True})
     from flows.classify import classify_images
+    from flows.prefect_reach import reachable_server
     from flows.prefect_server import prefect_server
 
-    with prefect_server():
+    with reachable_server(), prefect_server():
         return classify_images(job)
 
 
@@ -204,6 +230,12 @@ def _prune(job: Any) -> dict[str, Any]:
     from flows.prune import prune_labels
 
     return prune_labels(job)
+
+
+def _submit(job: Any) -> dict[str, Any]:
+    from flows.submit import submit
+
+    return submit(job)
 
 
 def _show_scores(result: dict[str, Any]) -> str:
@@ -244,6 +276,12 @@ def _unpublished(result: dict[str, Any]) -> str:
         f"readers see {result['current']}; `maskmill rollback --to "
         f"{result['mask'].rsplit('/', 1)[-1]}` shows them this version"
     )
+
+
+def _show_reconciled(result: dict[str, Any]) -> str:
+    from flows.reconcile_result import reconciled_text
+
+    return reconciled_text(result)
 
 
 def _show_classification(result: dict[str, Any]) -> str:
@@ -329,6 +367,12 @@ def _size(count: int) -> str:
             return f"{size:.4g} {unit}"
         size /= 1024
     return f"{size:.4g} TiB"
+
+
+def _show_submitted(result: dict[str, Any]) -> str:
+    from flows.submit import submitted_text
+
+    return submitted_text(result)
 
 
 def _show_plain(result: dict[str, Any]) -> str:

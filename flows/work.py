@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flows.metrics import Turn
 from segmentation.metrics.codec import encode_array
 from segmentation.region import Region
 from segmentation.shard import (
@@ -110,6 +111,10 @@ class SegmentWork:
         """Load the model once; the function segments the shard at an index."""
         return _Segmenter(self, _predictor(self))
 
+    def region(self, item: int) -> Region:
+        """Voxels that an item writes."""
+        return self.plan.write_region(item)
+
 
 @dataclass(slots=True)
 class _Segmenter:
@@ -125,16 +130,9 @@ class _Segmenter:
         channel = work.image.axes.find("c")
         block = read_block(work.image, shard.read, channel if channel >= 0 else None, work.channels)
         seconds = {"read": clock.lap()}
-        output = segment_shard(
-            block,
-            shard,
-            work.plan,
-            self.predictor,
-            work.transform,
-            probabilities=work.probabilities is not None,
-            device=self.device,
-        )
-        seconds["compute"] = clock.lap()
+        turn = Turn(self.device)
+        output = self._compute(block, shard, turn)
+        seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
         objects = _write_cells(work, output.classes.astype(work.dtype), shard.write)
         if work.probabilities and output.probabilities is not None:
@@ -149,6 +147,18 @@ class _Segmenter:
             peak_memory_bytes(),
             self.requests(),
             self.predictor.batch_size,
+        )
+
+    def _compute(self, block: np.ndarray, shard: Shard, turn: Turn) -> ShardOutput:
+        work = self.work
+        return segment_shard(
+            block,
+            shard,
+            work.plan,
+            self.predictor,
+            work.transform,
+            probabilities=work.probabilities is not None,
+            device=turn,
         )
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:

@@ -26,15 +26,15 @@ FORBIDDEN = {
 }
 # One framework, one home: files or folders.
 HOMES = {
-    "ray": ("flows/ray_executor.py",),
+    "ray": ("flows/ray_",),
     "prefect": tuple(
         f"flows/{name}.py"
         for name in (
-            *("segment", "evaluate", "train", "classify", "reconcile"),
-            *("artifacts", "prefect_server"),
+            *("segment", "evaluate", "train", "classify", "reconcile", "reprocess"),
+            *("artifacts", "deployment_hooks", "prefect_server", "prefect_reach"),
         )
     ),
-    "pydantic": ("flows/jobs.py",),
+    "pydantic": ("flows/jobs.py", "flows/submit_job.py"),
     "keras": (
         "segmentation/networks/",
         "segmentation/training/",

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from flows import cli, prefect_server, ray_executor
+from flows import cli, prefect_server, ray_settings
 from tests.test_flows.images import COMMAND, make_image
 from tests.test_flows.works import DEADLINE_SECONDS, wait_for
 
@@ -37,7 +37,7 @@ def test_nobody_is_told_of_a_run():
     assert SILENT.items() <= cli.ENVIRONMENT.items()
     ours = {key: SILENT[key] for key in ("PREFECT_SERVER_ANALYTICS_ENABLED", "DO_NOT_TRACK")}
     assert ours.items() <= prefect_server.EMBEDDED.items()
-    assert ray_executor.QUIET["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert ray_settings.QUIET["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 def test_debugging_tells_nobody_either(monkeypatch):
@@ -61,7 +61,7 @@ def test_the_token_of_a_cluster_is_ours_alone(monkeypatch):
         monkeypatch.delenv(key, raising=False)
         monkeypatch.setenv(key, "")
         monkeypatch.delenv(key)
-    ray_executor._private_cluster()
+    ray_settings.private_token()
     path = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

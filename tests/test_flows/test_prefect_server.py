@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
@@ -8,7 +9,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 what it is told
 
 from flows.errors import IncompleteRunError, RequestError
-from flows.prefect_server import prefect_server
+from flows.prefect_server import _own_home, prefect_server
 
 
 def servers():
@@ -24,6 +25,25 @@ def test_a_configured_server_is_used():
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_server():
         assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
         assert servers() == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "own"),
+    [
+        ({}, False),
+        ({"SLURM_JOB_ID": "7"}, True),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, True),
+        ({"SLURM_JOB_ID": "7", "PREFECT_HOME": "/chosen"}, False),
+        ({"SLURM_JOB_ID": "7", "PREFECT_API_DATABASE_CONNECTION_URL": "chosen"}, False),
+    ],
+)
+def test_a_job_of_a_cluster_has_a_database_of_its_own(environment, own):
+    with _own_home(environment) as first, _own_home(environment) as second:
+        assert (set(first) == {"PREFECT_HOME"}) is own
+        assert (first != second) is own
+        folders = [Path(home["PREFECT_HOME"]) for home in (first, second) if home]
+        assert all(folder.is_dir() for folder in folders)
+    assert not any(folder.exists() for folder in folders)
 
 
 @pytest.mark.slow

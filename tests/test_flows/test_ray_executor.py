@@ -1,13 +1,19 @@
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flows.executors import MAX_ATTEMPTS, Outcome, SerialExecutor, WorkerStartError
-from flows.ray_executor import IN_FLIGHT, _cluster_errors
+from flows.logs import VARIABLE, log_fields
+from flows.ray_cluster import cluster_errors
+from flows.ray_pool import IN_FLIGHT
 from storage.graphs import compute_each
 from tests.test_flows.works import Gate, Modules, Squares, Unopenable, after, noted, pids
 
@@ -58,6 +64,72 @@ def test_few_items_are_in_flight_and_a_stop_waits_for_those_only(ray_executor, t
     assert sorted(found) == drawn == list(range(most))
 
 
+def test_workers_write_lines_with_the_run_and_the_shard(one_ray_worker, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "json")
+    with log_fields(run=str(tmp_path), stage="infer"):
+        run(one_ray_worker, Squares(str(tmp_path), failing=(1,)), range(3))
+    (pid,) = pids(tmp_path, "open")
+    (log,) = worker_logs().glob(f"worker-*-{pid}.err")
+    found = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    assert {(line["run"], line["stage"], line["pid"]) for line in found} == {
+        (str(tmp_path), "infer", pid)
+    }
+    assert Counter((line["event"], line.get("shard")) for line in found) == {
+        ("worker-ready", None): 1,
+        ("shard-computed", 0): 1,
+        ("attempt-failed", 1): MAX_ATTEMPTS,
+        ("shard-computed", 2): 1,
+    }
+
+
+def worker_logs():
+    import ray  # noqa: TID251 where its workers write
+
+    context = ray.get_runtime_context()
+    return Path(context.get_temp_dir(), context.get_session_name(), "logs")
+
+
+def test_workers_write_no_lines_unless_they_are_asked_to(one_ray_worker, tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    run(one_ray_worker, Squares(str(tmp_path), failing=(1,)), range(3))
+    (pid,) = pids(tmp_path, "open")
+    (log,) = worker_logs().glob(f"worker-*-{pid}.err")
+    assert '"event"' not in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_executor")
+def test_a_cluster_that_does_not_take_our_token_is_told_so(tmp_path):
+    """With another token; with the right one the cluster is joined."""
+    import ray  # noqa: TID251 the address of the cluster of this session
+
+    wrong = tmp_path / "token"
+    wrong.write_text("0" * 64)
+    address = ray.get_runtime_context().gcs_address
+    right = {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH")}
+    for changed, expected in (
+        ({"RAY_AUTH_TOKEN_PATH": str(wrong)}, "does not take the token it was given; set"),
+        (right, "joined"),
+    ):
+        code = f"""
+from flows.ray_executor import RayExecutor
+try:
+    RayExecutor(workers=1, cpus_per_worker=1.0, address={address!r}).start()
+    print("joined")
+except ValueError as error:
+    print(error)
+"""
+        joined = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | right | changed,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert expected in joined.stdout, joined.stdout + joined.stderr
+        assert "InvalidAuthToken" not in joined.stderr
+
+
 def test_an_item_that_kills_its_worker_is_quarantined_and_nobody_else_is_blamed(
     ray_executor, tmp_path
 ):
@@ -74,9 +146,9 @@ def test_an_item_that_kills_its_worker_is_quarantined_and_nobody_else_is_blamed(
 def test_a_cluster_that_does_not_answer_is_no_error_of_the_work(ray_executor):
     import ray  # noqa: TID251 its errors are what is told apart
 
-    with pytest.raises(WorkerStartError, match=r"Ray does not answer \(.*gone"), _cluster_errors():
+    with pytest.raises(WorkerStartError, match=r"Ray does not answer \(.*gone"), cluster_errors():
         raise ray.exceptions.RaySystemError("gone")
-    with pytest.raises(ConnectionError, match="the store's"), _cluster_errors():
+    with pytest.raises(ConnectionError, match="the store's"), cluster_errors():
         raise ConnectionError("the store's")
 
 

@@ -1,0 +1,126 @@
+"""A Ray cluster: reach it or start it, and tell its errors from those of the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from flows.errors import RequestError
+from flows.executors import WorkerStartError, describe
+from flows.ray_settings import host_and_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KNOCK_SECONDS = 10.0
+# A client of HTTP/2 begins with this, and an empty frame of settings; RFC 9113, section 3.4.
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+FRAME_HEADER_BYTES = 9
+SETTINGS_FRAME = 4
+# Ray hands the type of this error on as a text only.
+REFUSED = "InvalidAuthToken"
+
+
+def connect(address: str, options: dict[str, Any]) -> None:
+    """Join a cluster, or start one; what goes wrong then is of no type of its own.
+
+    Parameters
+    ----------
+    address : str
+        As `flows.ray_settings.cluster_address` gives it.
+    options : dict
+        For ``ray.init``.
+
+    Raises
+    ------
+    WorkerStartError
+        If the cluster cannot be reached or started.
+    RequestError
+        If it does not take our token.
+    """
+    _knock(address)
+    import ray
+
+    try:
+        with _own_signals():
+            ray.init(address, **options)
+    except ValueError:
+        raise
+    except Exception as error:
+        if any(REFUSED in str(one) for one in _causes(error)):
+            raise RequestError(
+                f"the Ray cluster {address} does not take the token it was given; set "
+                "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file with the token of that "
+                "cluster"
+            ) from error
+        reason = describe(error).partition("\n")[0]
+        raise WorkerStartError(
+            f"Ray could not be started or reached ({reason}); run the same command again"
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _knock(address: str) -> None:
+    """Fail within seconds where nothing answers: Ray itself would try for minutes."""
+    place = host_and_port(address)
+    if place is None:
+        return
+    try:
+        with socket.create_connection(place, KNOCK_SECONDS) as line:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+                return
+            line.settimeout(KNOCK_SECONDS)
+            line.sendall(GREETING)
+            answer = line.recv(FRAME_HEADER_BYTES, socket.MSG_WAITALL)
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise _unreachable(address, str(error)) from error
+    if len(answer) < FRAME_HEADER_BYTES or answer[3] != SETTINGS_FRAME:
+        raise _unreachable(address, "what listens there is not Ray")
+
+
+def _unreachable(address: str, reason: str) -> WorkerStartError:
+    return WorkerStartError(
+        f"no Ray cluster answers at {address} ({reason}); look whether its head runs and whether "
+        "this machine reaches that port, then run the same command again"
+    )
+
+
+@contextmanager
+def cluster_errors() -> Iterator[None]:
+    """Tell a cluster that cannot be reached, or that has died, from an error of the work.
+
+    Raises
+    ------
+    WorkerStartError
+        For any error of Ray's own.
+    """
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        reason = describe(error).partition("\n")[0]
+        raise WorkerStartError(f"Ray does not answer ({reason})") from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the process's answer to SIGTERM: Ray would exit where we stop at a shard border."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

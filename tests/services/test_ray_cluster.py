@@ -1,0 +1,167 @@
+"""Real Ray on three hosts: a submitted job gives the bytes of a serial run, a cut link included."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.services.conftest import or_skip
+from tests.services.hosts import await_that, family
+from tests.services.ray_hosts import ray_cluster
+from tests.services.shell import comparable, tree
+from tests.test_flows.conftest import make_bundle
+from tests.test_flows.images import maskmill_process
+from tests.test_flows.runs import least_budget, make_image, make_truth
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(2400)]
+
+NAME = "cells"
+SECONDS = 900.0
+EARLY = 3
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with or_skip(), ray_cluster(tmp_path_factory.mktemp("ray"), machines=3) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A stack with a truth, of 24 shards for the network beside it."""
+    folder = tmp_path_factory.mktemp("source")
+    voxels = np.random.default_rng(11).integers(0, 256, (24, 768, 768), np.uint8)
+    image = make_image(folder, voxels, "zyx", voxel_size=(0.05, 0.01, 0.01), unit="micrometer")
+    make_truth(image, (voxels // 90).astype(np.uint8), "zyx")
+    intensity = {"rule": "fixed", "low": [0.0], "high": [255.0]}
+    make_bundle(folder / "bundle", intensity, width=8, depth=3)
+    budget = least_budget(image=image, model=str(folder / "bundle")) + 2 * 2**20
+    (folder / "budget").write_text(str(budget))
+    return folder
+
+
+def copy_of(source, target):
+    """A copy of the stack with its times, which belong to its digest."""
+    shutil.copytree(source / "image.zarr", target / "image.zarr")
+    return str(target / "image.zarr")
+
+
+def segment(image, source):
+    """The segmentation, as words."""
+    model = ("--model", source / "bundle", "--truth", "truth", "--name", NAME)
+    return ["segment", image, *model, "--memory", (source / "budget").read_text()]
+
+
+def made(image):
+    """Every byte that a run leaves for readers."""
+    labels = comparable(tree(f"{image}/labels"))
+    (result,) = Path(f"{image}.runs").glob(f"{NAME}-*/result.json")
+    return labels | {"result.json": result.read_bytes()}
+
+
+@pytest.fixture(scope="module")
+def serial(source, tmp_path_factory):
+    """What one process makes of the stack."""
+    image = copy_of(source, tmp_path_factory.mktemp("serial"))
+    answer = maskmill_process(*segment(image, source), "--executor", "serial", timeout=SECONDS)
+    assert answer.code == 0, answer.err
+    return made(image)
+
+
+@pytest.fixture
+def image(source, tmp_path):
+    return copy_of(source, tmp_path)
+
+
+def submission(cluster, *arguments):
+    """The words that submit a command with the cluster's token."""
+    place = ("--address", cluster.dashboard, "--token-file", cluster.token)
+    return ["maskmill", "submit", "ray", *place, *arguments]
+
+
+def records(image):
+    return len(list(Path(f"{image}.runs").glob(f"{NAME}-*/records/infer/*.jsonl")))
+
+
+def busy(cluster, number):
+    """Whether a host has a process that computes shards."""
+    return any(
+        command.startswith("ray::Actor") for command in family(cluster.processes[number]).values()
+    )
+
+
+def test_a_job_over_three_hosts_of_which_one_is_cut_off(cluster, image, source, serial):
+    arguments = [*segment(image, source), "--workers", "3"]
+    process = cluster.start(*submission(cluster, "--json", "--", *arguments))
+
+    def worked():
+        assert process.poll() is None, process.communicate()
+        return records(image) >= EARLY and busy(cluster, 1) and busy(cluster, 2)
+
+    await_that(worked, "work on two hosts", SECONDS)
+    lost = cluster.machines[2]
+    lost.cut()
+    try:
+        cut = time.monotonic()
+        before = records(image)
+        # What the lost host had in flight keeps nobody: others go on, and take it over.
+        await_that(lambda: records(image) > before + 1, "more shards after the cut", 60)
+        out, err = process.communicate(timeout=SECONDS)
+    finally:
+        lost.mend()
+    assert process.returncode == 0, err
+    assert json.loads(out)["exit_code"] == 0
+    assert cluster.token.read_text() not in out + err
+    print(f"\nended {time.monotonic() - cut:.0f} s after the cut")
+    assert made(image) == serial
+
+
+def test_a_job_that_is_left_alone_runs_on(cluster, tmp_path):
+    voxels = np.random.default_rng(1).integers(0, 3, (4, 32, 32), np.uint8)
+    image = make_image(tmp_path, voxels, "zyx")
+    words = ["segment", image, "--model", "identity", "--name", NAME, "--workers", "3"]
+    process = cluster.start(*submission(cluster, "--", *words))
+    await_that(lambda: Path(f"{image}.runs").exists(), "the run", SECONDS)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 3, err
+    assert "runs on; `ray job logs --follow" in err
+    assert "`ray job stop" in err
+    published = f"{NAME}-*/published.json"
+    await_that(lambda: any(Path(f"{image}.runs").glob(published)), "the mask", SECONDS)
+    # Done already: the same command says so, and ends like the command on the cluster.
+    done = cluster.run(*submission(cluster, "--json", "--", *words))
+    assert done.returncode == 0, done.stderr
+    # What the cluster alone can know: a bundle that is not there, and the code it ends with.
+    words[words.index("identity")] = "/no/such/bundle"
+    done = cluster.run(*submission(cluster, "--no-check", "--", *words))
+    assert done.returncode == 2, done.stderr
+    assert "/no/such/bundle" in done.stderr
+
+
+def test_a_cluster_that_is_not_for_us(cluster, tmp_path):
+    segment = ("--", "segment", "/data/a.zarr", "--model", "identity", "--name", NAME)
+    (tmp_path / "wrong").write_text("wrong")
+    place = ("maskmill", "submit", "ray", "--no-check", "--address", cluster.dashboard)
+    for token, match in (
+        ((), "it asks for a token; give --token-file"),
+        (("--token-file", tmp_path / "wrong"), "does not know this token"),
+    ):
+        done = cluster.run(*place, *token, *segment)
+        assert done.returncode == 2, done.stderr
+        assert match in done.stderr
+        assert "Traceback" not in done.stderr
+    # Nobody answers on a host whose link is down.
+    lost = cluster.machines[1]
+    lost.cut()
+    try:
+        away = ("--address", f"http://{lost.address}:8265")
+        done = cluster.run("maskmill", "submit", "ray", "--no-check", *away, *segment)
+    finally:
+        lost.mend()
+    assert done.returncode == 2
+    assert "no Ray dashboard answers" in done.stderr
