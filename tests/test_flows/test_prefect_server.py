@@ -1,12 +1,16 @@
 import os
 import signal
+import subprocess
+import sys
 import time
+from tempfile import TemporaryFile
 from urllib.request import urlopen
 
 import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 what it is told
 
+from flows import prefect_server as embedded
 from flows.errors import IncompleteRunError, RequestError
 from flows.prefect_server import prefect_server
 
@@ -24,6 +28,16 @@ def test_a_configured_server_is_used():
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_server():
         assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
         assert servers() == []
+
+
+def test_a_server_that_is_too_slow(monkeypatch):
+    """On a busy machine: it did start, and says nothing."""
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.3)
+    idle = [sys.executable, "-c", "input()"]
+    with TemporaryFile() as said, subprocess.Popen(idle, stdin=subprocess.PIPE) as server:
+        with pytest.raises(RuntimeError, match=r"did not answer within 0.3 s; .* same command"):
+            embedded._await(server, "http://127.0.0.1:9/api/health", said)
+        server.kill()
 
 
 @pytest.mark.slow
