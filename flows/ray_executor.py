@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections import deque
@@ -215,16 +216,17 @@ class RayExecutor:
             _private_cluster()
         import ray
 
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        # Ray's own message that it starts no dashboard is an error to it.
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
         if not ray.is_initialized():
-            if address == "local":
-                total = max(self.workers * self.cpus_per_worker, 1)
-                options |= {
-                    "include_dashboard": False,
-                    "num_cpus": int(-(-total // 1)),
-                    "object_store_memory": 128 * 2**20,
-                }
-            _connect(address, options)
+            with _no_dashboard() as without:
+                if address == "local":
+                    total = max(self.workers * self.cpus_per_worker, 1)
+                    options |= without | {
+                        "num_cpus": int(-(-total // 1)),
+                        "object_store_memory": 128 * 2**20,
+                    }
+                _connect(address, options)
             self._started = True
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
@@ -408,6 +410,20 @@ def _own_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _no_dashboard() -> Iterator[dict[str, Any]]:
+    """Options under which Ray starts no dashboard; good until the context ends.
+
+    Without its pages the dashboard's process is still started, to report the use of Ray. Forbidden
+    to, it nevertheless asks the name server and 169.254.169.254 which cloud this is. Ray does
+    without that process where its port is taken.
+    """
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield {"include_dashboard": False, "dashboard_port": taken.getsockname()[1]}
 
 
 def _private_cluster() -> None:
