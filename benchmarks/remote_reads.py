@@ -17,10 +17,11 @@ import numpy as np
 import zarr
 
 from storage.blobs import Blobs
+from storage.cells import open_cells
 from storage.remote_reads import read_voxels
 from storage.requests import Lap
 from storage.stores import join_url, open_store
-from storage.write_grid import WriteGrid, create_array, write_cell
+from storage.write_grid import WriteGrid, create_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ def make_noise(url: str) -> None:
     rng = np.random.default_rng(0)
     grid = WriteGrid(SHAPE, SHARDS)
     for index in grid.cells((0,) * len(SHAPE), SHAPE):
-        write_cell(url, "0", index, rng.integers(0, 256, SHARDS, np.uint8))
+        open_cells(url, "0").write(index, rng.integers(0, 256, SHARDS, np.uint8))
 
 
 def measured(read: Callable[[], Any]) -> str:

@@ -102,8 +102,10 @@ class Classification:
         return ShardStage(self.url, self.digest, name, len(self.work), self.attempt)
 
 
-def prepare_classification(job: ClassifyJob, attempt: str) -> Classification:
+def prepare_classification(job: ClassifyJob, attempt: str = "") -> Classification:
     """Open and check what is asked for; nothing is written.
+
+    A classification that will write records needs its `attempt`, see `flows.run.new_attempt`.
 
     Raises
     ------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from flows.classification import SCHEMA, Classification, prepare_classification
 from flows.classification_report import write_classification_report
@@ -15,11 +15,12 @@ from flows.errors import IncompleteRunError
 from flows.executors import WorkerStartError, stop_on_signals
 from flows.pool import make_executor, worker_count
 from flows.progress import Progress
-from flows.run import versions
+from flows.run import new_attempt, versions
 from flows.run_report import REPORT
 from flows.shard_stage import Execution, resumable
 from flows.stage_clock import StageClock, plain
 from storage.errors import StorageError
+from storage.requests import Lap
 from storage.stores import join_url
 
 if TYPE_CHECKING:
@@ -60,9 +61,8 @@ def run_classification(
         If batches are left to do, and then the same job goes on from there; or, when everything
         else is done and written, if images could not be read.
     """
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    clock = StageClock(wrap)
-    run: Classification = clock.run("plan", prepare_classification, job, f"{now}-{uuid4().hex[:8]}")
+    clock, lap = StageClock(wrap), Lap()
+    run: Classification = clock.run("plan", prepare_classification, job)
     known = finished(run)
     if known is not None:
         return checked(run, known | {"already_done": True})
@@ -72,10 +72,11 @@ def run_classification(
             stop_on_signals() as stop,
             resumable(run.url, OSError, StorageError, WorkerStartError),
         ):
+            run = replace(run, attempt=new_attempt(run.blobs, datetime.now(UTC)))
             clock.run("predict", predict, run, Execution(executor, stop, progress))
             result: dict[str, Any] = clock.run("score", collect, run)
             clock.run("report", write_classification_report, run, result)
-            _write_run(run, clock.seconds)
+            _write_run(run, clock.seconds, lap())
     finally:
         executor.close()
     return checked(run, result)
@@ -116,7 +117,7 @@ def checked(run: Classification, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _write_run(run: Classification, seconds: dict[str, float]) -> None:
+def _write_run(run: Classification, seconds: dict[str, float], requests: dict[str, int]) -> None:
     """Say what was done; this comes last, so that a folder with it is whole."""
     timings = {
         "schema": SCHEMA,
@@ -124,6 +125,7 @@ def _write_run(run: Classification, seconds: dict[str, float]) -> None:
         "executor": run.job.executor,
         "workers": worker_count(run.job),
         "seconds": seconds,
+        "requests": requests,
         "samples": len(run.images.names),
     }
     run.blobs.write("timings.json", json.dumps(timings, indent=2).encode())

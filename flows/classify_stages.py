@@ -9,6 +9,7 @@ import numpy as np
 
 from flows.classification import SCHEMA
 from flows.classify_table import FILES, encode_table
+from flows.counted_work import CountedWork, settled
 from flows.learned import learned_images
 from flows.shard_stage import Execution, complete
 from segmentation.audit.evaluation_samples import classification_findings
@@ -33,10 +34,12 @@ def predict(run: Classification, execution: Execution) -> None:
         If batches failed or a stop was asked for.
     """
 
+    @settled
     def describe(_item: int, rows: Any) -> dict[str, Any]:
         return {} if rows is None else {"rows": rows}
 
-    complete(run.stage, run.work, execution, label="classifying", describe=describe)
+    work = CountedWork(run.work)
+    complete(run.stage, work, execution, label="classifying", describe=describe)
 
 
 def collect(run: Classification) -> dict[str, Any]:

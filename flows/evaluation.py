@@ -97,8 +97,10 @@ class Evaluation:
         return COMPONENTS in self.measures.objects
 
 
-def prepare_evaluation(job: EvaluateJob, attempt: str) -> Evaluation:
+def prepare_evaluation(job: EvaluateJob, attempt: str = "") -> Evaluation:
     """Open and check what is compared; nothing is written.
+
+    An evaluation that will write records needs its `attempt`, see `flows.run.new_attempt`.
 
     Raises
     ------

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from flows.evaluation import Evaluation, open_evaluation, prepare_evaluation
 from flows.evaluation_stages import collect, count_shards, join_components
 from flows.executors import WorkerStartError, stop_on_signals
 from flows.pool import make_executor, worker_count
 from flows.progress import Progress
+from flows.run import new_attempt
 from flows.run_report import REPORT, write_evaluation_report
 from flows.shard_stage import Execution, resumable
 from flows.stage_clock import StageClock, plain
 from storage.errors import StorageError
+from storage.requests import Lap
 
 if TYPE_CHECKING:
     from flows.jobs import EvaluateJob
@@ -52,41 +54,45 @@ def run_evaluation(
     IncompleteRunError
         If shards are left to do; the same job goes on from there.
     """
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    clock = StageClock(wrap)
-    evaluation = clock.run("plan", prepare_evaluation, job, f"{now}-{uuid4().hex[:8]}")
+    clock, lap = StageClock(wrap), Lap()
+    evaluation: Evaluation = clock.run("plan", prepare_evaluation, job)
     if all(map(evaluation.blobs.exists, ("result.json", REPORT))):
         known: dict[str, Any] = json.loads(evaluation.blobs.read("result.json"))
-        return known | _places(evaluation) | {"already_done": True}
+        return known | _places(evaluation) | {"already_done": True, "requests": lap()}
     executor = make_executor(job)
     try:
         with (
             stop_on_signals() as stop,
             resumable(evaluation.url, OSError, StorageError, WorkerStartError),
         ):
-            evaluation = open_evaluation(evaluation)
+            attempt = new_attempt(evaluation.blobs, datetime.now(UTC))
+            evaluation = open_evaluation(replace(evaluation, attempt=attempt))
             execution = Execution(executor, stop, progress)
             clock.run("count", count_shards, evaluation, execution)
             clock.run("join", join_components, evaluation, execution)
             result: dict[str, Any] = clock.run("aggregate", collect, evaluation)
             clock.run("report", write_evaluation_report, evaluation, result, clock.seconds)
-            _write_timings(evaluation, clock.seconds)
+            requests = lap()
+            _write_timings(evaluation, clock.seconds, requests)
     finally:
         executor.close()
-    return result | _places(evaluation)
+    return result | _places(evaluation) | {"requests": requests}
 
 
 def _places(evaluation: Evaluation) -> dict[str, Any]:
     return {"run": evaluation.url, "report": f"{evaluation.url}/{REPORT}"}
 
 
-def _write_timings(evaluation: Evaluation, seconds: dict[str, float]) -> None:
+def _write_timings(
+    evaluation: Evaluation, seconds: dict[str, float], requests: dict[str, int]
+) -> None:
     document = {
         "schema": 1,
         "attempt": evaluation.attempt,
         "executor": evaluation.job.executor,
         "workers": worker_count(evaluation.job),
         "seconds": seconds,
+        "requests": requests,
         "voxels": sum(case.plan.region.voxels for case in evaluation.cases),
     }
     evaluation.blobs.write("timings.json", json.dumps(document, indent=2).encode())

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from flows.collect import Statistics
+from flows.counted_work import CountedWork, settled
 from flows.evaluation_result import evaluation_result
 from flows.join_work import JoinWork
 from flows.label_check import check_values
@@ -32,7 +33,9 @@ def count_shards(evaluation: Evaluation, execution: Execution) -> None:
         If shards failed or a stop was asked for.
     """
     work = evaluation.work
+    counted = CountedWork(work)
 
+    @settled
     def describe(item: int, result: Any) -> dict[str, Any]:
         number, _ = work.place(item)
         region = work.region(item)
@@ -40,10 +43,11 @@ def count_shards(evaluation: Evaluation, execution: Execution) -> None:
         return fields if result is None else fields | result.record()
 
     stage = evaluation.stage(COUNT)
-    complete(stage, work, execution, label="evaluating", describe=describe)
+    complete(stage, counted, execution, label="evaluating", describe=describe)
     damaged = _damaged(stage, execution.executor)
     if damaged:
-        complete(stage, work, execution, label="evaluating again", describe=describe, redo=damaged)
+        again = "evaluating again"
+        complete(stage, counted, execution, label=again, describe=describe, redo=damaged)
 
 
 def _damaged(stage: ShardStage, executor: Executor) -> frozenset[int]:
@@ -66,10 +70,10 @@ def join_components(evaluation: Evaluation, execution: Execution) -> None:
         return
     complete(
         evaluation.stage(JOIN),
-        JoinWork(evaluation.work),
+        CountedWork(JoinWork(evaluation.work)),
         execution,
         label="joining components",
-        describe=lambda _item, result: {"joins": result or []},
+        describe=settled(lambda _item, result: {"joins": result or []}),
     )
 
 

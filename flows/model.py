@@ -10,7 +10,14 @@ import numpy as np
 
 from flows.errors import RequestError
 from flows.work import IDENTITY
-from segmentation.bundle import CARD_FILE, MODEL_FILE, Card, bundle_digest, load_card
+from segmentation.bundle import (
+    CARD_FILE,
+    MODEL_FILE,
+    Card,
+    bundle_digest,
+    check_model,
+    load_card,
+)
 from storage.errors import StorageError
 from storage.folders import fetch_folder
 from storage.ome_labels import LabelClass
@@ -63,6 +70,9 @@ class Model:
 def open_model(url: str, *, records: bool = False) -> Model:
     """The bundle at a URL, fetched if it is remote; ``identity`` needs none.
 
+    A model that holds more than Keras layers is refused here, before anything is written;
+    Keras is not imported.
+
     Parameters
     ----------
     records : bool
@@ -71,13 +81,15 @@ def open_model(url: str, *, records: bool = False) -> Model:
     Raises
     ------
     FileNotFoundError, BundleError
-        If there is no bundle, or its files do not fit each other.
+        If there is no bundle, its files do not fit each other, or its model cannot be trusted.
     """
     if url == IDENTITY:
         return Model(IDENTITY, None, IDENTITY)
     folder = fetch_folder(url, BUNDLE, everything=records)
     place = "" if is_local(url) else normalize_url(url)
-    return Model(str(folder), load_card(folder), bundle_digest(folder), place)
+    card = load_card(folder)
+    check_model(folder)
+    return Model(str(folder), card, bundle_digest(folder), place)
 
 
 def worker_bundle(source: str, digest: str) -> str:

@@ -21,7 +21,6 @@ import time
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from flows.errors import IncompleteRunError, VerificationError
@@ -130,8 +129,13 @@ def _await(server: subprocess.Popen[bytes], url: str, said: Any) -> None:
         try:
             with urlopen(url, timeout=START_SECONDS):  # noqa: S310 a loopback address
                 return
-        except (URLError, ConnectionError):
+        except OSError:
             time.sleep(0.1)
+    if server.poll() is None:
+        raise RuntimeError(
+            f"the embedded Prefect server did not answer within {START_SECONDS:g} s; the machine "
+            "may be too busy: run the same command again"
+        )
     said.seek(0)
     lines = said.read().decode(errors="replace").splitlines() or ["it said nothing"]
     raise RuntimeError(f"the embedded Prefect server did not start: {lines[-1]}")

@@ -18,7 +18,7 @@ from flows.ray_cluster import cluster_errors, connect
 from flows.ray_drive import drive
 from flows.ray_meter import PoolMeter
 from flows.ray_pool import IN_FLIGHT, Member, Pool
-from flows.ray_settings import LOCAL, apply_settings, cluster_address
+from flows.ray_settings import LOCAL, apply_settings, cluster_address, no_dashboard
 
 if TYPE_CHECKING:
     import threading
@@ -67,16 +67,17 @@ class RayExecutor:
         apply_settings(address)
         import ray
 
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        # Ray's own message that it starts no dashboard is an error to it.
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
         if not ray.is_initialized():
-            if address == LOCAL:
-                total = max(self.workers * self.cpus_per_worker, 1)
-                options |= {
-                    "include_dashboard": False,
-                    "num_cpus": int(-(-total // 1)),
-                    "object_store_memory": 128 * 2**20,
-                }
-            connect(address, options)
+            with no_dashboard() as without:
+                if address == LOCAL:
+                    total = max(self.workers * self.cpus_per_worker, 1)
+                    options |= without | {
+                        "num_cpus": int(-(-total // 1)),
+                        "object_store_memory": 128 * 2**20,
+                    }
+                connect(address, options)
             self._started = True
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:

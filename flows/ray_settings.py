@@ -12,14 +12,16 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 LOCAL = "local"
 AUTO = "auto"
@@ -157,3 +159,17 @@ def private_token() -> None:
         file.write(secrets.token_hex(32))
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+
+
+@contextmanager
+def no_dashboard() -> Iterator[dict[str, Any]]:
+    """Options under which Ray starts no dashboard; good until the context ends.
+
+    Without its pages the dashboard's process is still started, to report the use of Ray. Forbidden
+    to, it nevertheless asks the name server and 169.254.169.254 which cloud this is. Ray does
+    without that process where its port is taken.
+    """
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield {"include_dashboard": False, "dashboard_port": taken.getsockname()[1]}

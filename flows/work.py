@@ -25,8 +25,9 @@ from segmentation.shard import (
     read_block,
     segment_shard,
 )
+from storage.cells import CellArray, open_cells
 from storage.requests import Lap
-from storage.write_grid import WriteGrid, write_cell
+from storage.write_grid import WriteGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,8 +109,15 @@ class SegmentWork:
     digest: str = ""
 
     def open(self) -> Callable[[int], ShardResult]:
-        """Load the model once; the function segments the shard at an index."""
-        return _Segmenter(self, _predictor(self))
+        """Load the model and open the mask once; the function segments the shard at an index."""
+        kept = self.probabilities
+        return _Segmenter(
+            requests=Lap(),
+            work=self,
+            mask=open_cells(self.target, self.path),
+            levels=open_cells(kept, "0") if kept else None,
+            predictor=_predictor(self),
+        )
 
     def region(self, item: int) -> Region:
         """Voxels that an item writes."""
@@ -119,9 +127,11 @@ class SegmentWork:
 @dataclass(slots=True)
 class _Segmenter:
     work: SegmentWork
+    mask: CellArray
+    levels: CellArray | None
     predictor: Predictor
+    requests: Lap
     device: threading.Lock = field(default_factory=threading.Lock)
-    requests: Lap = field(default_factory=Lap)
 
     def __call__(self, index: int) -> ShardResult:
         work = self.work
@@ -134,9 +144,9 @@ class _Segmenter:
         output = self._compute(block, shard, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
-        objects = _write_cells(work, output.classes.astype(work.dtype), shard.write)
-        if work.probabilities and output.probabilities is not None:
-            objects += _write_probabilities(work, output.probabilities, shard.write)
+        objects = self._write_mask(output.classes.astype(work.dtype), shard.write)
+        if self.levels is not None and output.probabilities is not None:
+            objects += self._write_probabilities(self.levels, output.probabilities, shard.write)
         seconds["write"] = clock.lap()
         return ShardResult(
             index,
@@ -171,6 +181,25 @@ class _Segmenter:
         found = evaluate_shard(output, expected, truth.num_classes, truth.ignore_label)
         return {name: encode_array(array) for name, array in found.items()}, shares
 
+    def _write_mask(self, classes: np.ndarray, write: Region) -> list[dict[str, Any]]:
+        """Write the mask, each cell in one atomic put."""
+        cells = _cells(self.work, classes, write)
+        return [self.mask.write(index, block) for index, block in cells]
+
+    def _write_probabilities(
+        self, target: CellArray, levels: np.ndarray, write: Region
+    ) -> list[dict[str, Any]]:
+        """Write the probabilities of every class beside the run; their axis stands after t."""
+        axis = channel_position(len(self.work.plan.shape))
+        records = []
+        for channel in range(levels.shape[-1]):
+            of_class = np.ascontiguousarray(levels[..., channel])
+            for index, block in _cells(self.work, of_class, write):
+                place = (*index[:axis], channel, *index[axis:])
+                stored = target.write(place, np.expand_dims(block, axis))
+                records.append(stored | {"key": f"{PROBABILITIES}/{stored['key']}"})
+        return records
+
 
 def _cells(
     work: SegmentWork, result: np.ndarray, write: Region
@@ -179,28 +208,6 @@ def _cells(
     grid = WriteGrid(work.plan.shape, work.plan.cell)
     cells = ((index, Region(*grid.bounds(index))) for index in grid.cells(write.start, write.stop))
     return cell_blocks(result, write, cells)
-
-
-def _write_cells(work: SegmentWork, classes: np.ndarray, write: Region) -> list[dict[str, Any]]:
-    """Write the mask, each cell in one atomic put."""
-    return [
-        write_cell(work.target, work.path, index, block)
-        for index, block in _cells(work, classes, write)
-    ]
-
-
-def _write_probabilities(
-    work: SegmentWork, levels: np.ndarray, write: Region
-) -> list[dict[str, Any]]:
-    """Write the probabilities of every class beside the run; their axis stands after t."""
-    axis = channel_position(len(work.plan.shape))
-    records = []
-    for channel in range(levels.shape[-1]):
-        for index, block in _cells(work, np.ascontiguousarray(levels[..., channel]), write):
-            place = (*index[:axis], channel, *index[axis:])
-            stored = write_cell(str(work.probabilities), "0", place, np.expand_dims(block, axis))
-            records.append(stored | {"key": f"{PROBABILITIES}/{stored['key']}"})
-    return records
 
 
 def channel_position(mask_axes: int) -> int:

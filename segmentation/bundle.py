@@ -291,6 +291,22 @@ def _card_data(path: Path) -> Any:
         raise BundleError(f"{path} is not JSON: {error}") from error
 
 
+def check_model(folder: Path | str) -> None:
+    """Judge what the model file of a bundle holds, without Keras.
+
+    Raises
+    ------
+    BundleError
+        If the file is no whole model, leads outside itself, or needs code that is not Keras's own.
+    """
+    from segmentation.networks.model_file import ModelFileError, check_model_file
+
+    try:
+        check_model_file(Path(folder) / MODEL_FILE)
+    except ModelFileError as error:
+        raise BundleError(str(error)) from error
+
+
 def load_model(folder: Path | str) -> keras.Model:
     """Load a bundle's network, uncompiled, in safe mode, after checking its digest.
 

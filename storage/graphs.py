@@ -7,12 +7,10 @@ this one's, see `storage.requests`.
 
 from __future__ import annotations
 
-import os
-import socket
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from storage.requests import Lap, add
+from storage.requests import Counted, Lap, counted, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,20 +48,9 @@ def compute_each(
     task = dask.delayed(_call, pure=False, traverse=False)
     remaining = iter(arguments)
     while tasks := [task(function, args) for args in islice(remaining, batch)]:
-        for result, process, made in dask.compute(*tasks, scheduler=scheduler):
-            if process != _process():
-                add(made)
-            yield result
+        yield from map(settle, dask.compute(*tasks, scheduler=scheduler))
 
 
-def _call(
-    function: Callable[..., Result], arguments: tuple[Any, ...]
-) -> tuple[Result, str, dict[str, int]]:
-    """Result, the process that made it, and the requests to object stores it took there."""
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Counted:
     lap = Lap()
-    result = function(*arguments)
-    return result, _process(), lap()
-
-
-def _process() -> str:
-    return f"{socket.gethostname()} {os.getpid()}"
+    return counted(function(*arguments), lap)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from storage.local_folder import PARTIAL_SUFFIX
-from storage.remote_errors import readable
+from storage.remote_tries import insist
 from storage.requests import count
 from storage.stores import is_local, normalize_url, open_remote
 
@@ -44,8 +44,8 @@ def folders(url: str) -> list[str]:
             sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
         )
     count("list")
-    with readable(url):
-        found = open_remote(url).list_with_delimiter(None)["common_prefixes"]
+    listing = insist(url, "", lambda: open_remote(url).list_with_delimiter(None))
+    found = listing["common_prefixes"]
     return sorted(prefix.rstrip("/").rsplit("/", 1)[-1] for prefix in found)
 
 
@@ -67,8 +67,8 @@ def written(blobs: Blobs, key: str) -> float | None:
             return None
     count("head")
     try:
-        with readable(blobs.url, key):
-            return float(open_remote(blobs.url).head(key)["last_modified"].timestamp())
+        found = insist(blobs.url, key, lambda: open_remote(blobs.url).head(key))
+        return float(found["last_modified"].timestamp())
     except FileNotFoundError:
         return None
 
@@ -96,10 +96,15 @@ def _stored(url: str) -> Iterator[tuple[int, float]]:
     """Size and time of every object below a URL, those of killed writers too."""
     if not is_local(url):
         count("list")
-        with readable(url):
-            for batch in open_remote(url).list(None):
-                for item in batch:
-                    yield item["size"], item["last_modified"].timestamp()
+        yield from insist(
+            url,
+            "",
+            lambda: [
+                (item["size"], item["last_modified"].timestamp())
+                for page in open_remote(url).list(None)
+                for item in page
+            ],
+        )
         return
     for folder, _, names in os.walk(normalize_url(url)):
         for name in names:

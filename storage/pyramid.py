@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from storage.cells import CellArray, open_cells
 from storage.downsample import mean_downsample, mode_downsample
 from storage.errors import StorageError
 from storage.graphs import Scheduler, compute_each
-from storage.stores import join_url, open_store
-from storage.write_grid import WriteGrid, write_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    import zarr
 
 Reducer = Literal["mean", "mode"]
 
@@ -107,26 +104,21 @@ def build_level(
     StorageError
         If the levels' shapes are not in whole proportions.
     """
-    fine, coarse = _open(url, fine_path), _open(url, coarse_path)
+    fine, coarse = open_cells(url, fine_path), open_cells(url, coarse_path)
     factors = level_factors(fine.shape, coarse.shape)
-    grid = WriteGrid(coarse.shape, coarse.shards or coarse.chunks)
-    wanted = grid.cells((0,) * coarse.ndim, coarse.shape) if cells is None else cells
-    tasks = ((url, fine_path, coarse_path, cell, factors, reducer) for cell in wanted)
+    wanted = coarse.grid.cells((0,) * len(coarse.shape), coarse.shape) if cells is None else cells
+    tasks = ((fine, coarse, cell, factors, reducer) for cell in wanted)
     yield from compute_each(_build_cell, tasks, scheduler=scheduler)
 
 
 def _build_cell(
-    url: str,
-    fine_path: str,
-    coarse_path: str,
+    fine: CellArray,
+    coarse: CellArray,
     cell: tuple[int, ...],
     factors: tuple[int, ...],
     reducer: Reducer,
 ) -> dict[str, Any]:
-    from storage.remote_reads import read_voxels
-
-    fine, coarse = _open(url, fine_path), _open(url, coarse_path)
-    start, stop = WriteGrid(coarse.shape, coarse.shards or coarse.chunks).bounds(cell)
+    start, stop = coarse.grid.bounds(cell)
     reduce = mode_downsample if reducer == "mode" else mean_downsample
     block = np.empty([b - a for a, b in zip(start, stop, strict=True)], dtype=coarse.dtype)
     for part_start, part_stop in _slabs(start, stop, coarse.chunks):
@@ -137,9 +129,8 @@ def _build_cell(
         target = tuple(
             slice(a - o, b - o) for a, b, o in zip(part_start, part_stop, start, strict=True)
         )
-        block[target] = reduce(np.asarray(read_voxels(fine, source)), factors)
-    record = write_cell(url, coarse_path, cell, block)
-    return {"level": coarse_path, "cell": list(cell), **record}
+        block[target] = reduce(fine.read(source), factors)
+    return {"level": coarse.path, "cell": list(cell), **coarse.write(cell, block)}
 
 
 def _slabs(
@@ -154,10 +145,3 @@ def _slabs(
             (*start[:axis], low, *start[axis + 1 :]),
             (*stop[:axis], high, *stop[axis + 1 :]),
         )
-
-
-def _open(url: str, path: str) -> zarr.Array[Any]:
-    import zarr
-
-    store = open_store(join_url(url, path), read_only=True)
-    return zarr.open_array(store, mode="r", zarr_format=3)

@@ -17,9 +17,11 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CUT_LISTING = re.compile(r"(invalid list response|list response body)", re.IGNORECASE)
-# Times that a listing, or a page of one, may come back cut.
-CUT_TRIES = 10
+# The first two of a listing, the third of any answer: the client repeats only what it was
+# streaming, an object that is there.
+CUT = re.compile(
+    r"(invalid list response|list response body|request or response body error)", re.IGNORECASE
+)
 ACCESS_STATUS = ("401", "403")
 ACCESS_CODES = ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 # Where a machine tells its role; a client asks there when it has no other credentials.
@@ -49,7 +51,7 @@ class StoreUnavailableError(ConnectionError):
 
 
 class CutAnswerError(StoreUnavailableError):
-    """The answer ended early; the client repeats that for objects, but not for listings."""
+    """The answer ended early, and the client does not repeat what it asked."""
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def _translated(place: str, text: str) -> Exception:
         return StorageError(
             f"{place}: the store refuses the request ({answer}); check bucket, region and endpoint"
         )
-    kind = CutAnswerError if CUT_LISTING.search(text) else StoreUnavailableError
+    kind = CutAnswerError if CUT.search(text) else StoreUnavailableError
     return kind(
         f"{place}: no usable answer from {_host(text)} {_effort(text)}({answer or _cause(text)}); "
         "check the endpoint, the network and the store, or give it longer with "

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count as counting
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from storage.errors import StorageError
 from storage.local_folder import PARTIAL_SUFFIX
-from storage.remote_errors import CUT_TRIES, CutAnswerError, readable
+from storage.remote_errors import CutAnswerError, readable
+from storage.remote_tries import Tries, insist
 from storage.requests import PAGE, count
 from storage.store_probe import check_store
 from storage.stores import open_remote
@@ -49,8 +51,7 @@ class RemoteFolder:
 
     def read(self, key: str) -> bytes:
         """Bytes of an object."""
-        with readable(self.url, key):
-            data = bytes(self.store.get(key).bytes())
+        data = insist(self.url, key, lambda: bytes(self.store.get(key).bytes()))
         count("get", read=len(data))
         return data
 
@@ -58,8 +59,7 @@ class RemoteFolder:
         """Whether the object is there."""
         count("head")
         try:
-            with readable(self.url, key):
-                self.store.head(key)
+            insist(self.url, key, lambda: self.store.head(key))
         except FileNotFoundError:
             return False
         return True
@@ -74,14 +74,15 @@ class RemoteFolder:
 
     def _put(self, key: str, source: bytes | Path, size: int) -> None:
         large = size > MULTIPART_BYTES
-        with readable(self.url, key):
-            self.store.put(
-                key,
-                source,
-                use_multipart=large,
-                chunk_size=PART_BYTES,
-                max_concurrency=PARTS_AT_ONCE,
-            )
+        put = partial(
+            self.store.put,
+            key,
+            source,
+            use_multipart=large,
+            chunk_size=PART_BYTES,
+            max_concurrency=PARTS_AT_ONCE,
+        )
+        insist(self.url, key, put)
         # A large object is begun, put in parts and completed.
         count("put", 2 - (-size // PART_BYTES) if large else 1, written=size)
 
@@ -100,8 +101,8 @@ class RemoteFolder:
 
         count("put", written=len(data))
         try:
-            with readable(self.url, key):
-                self.store.put(key, data, mode="create", use_multipart=False)
+            put = partial(self.store.put, key, data, mode="create", use_multipart=False)
+            insist(self.url, key, put)
         except AlreadyExistsError:
             return False
         return True
@@ -123,17 +124,15 @@ class RemoteFolder:
 
     def _listed(self, prefix: str) -> Iterator[Any]:
         """Every object below a prefix; a page that ended early is asked for again."""
-        last, cuts = "", 0
+        last, tries = "", Tries()
         while True:
             try:
                 for item in self._items(prefix, last):
-                    last, cuts = item["path"], 0
+                    last, tries = item["path"], Tries()
                     yield item
                 return
-            except CutAnswerError:
-                cuts += 1
-                if cuts > CUT_TRIES:
-                    raise
+            except CutAnswerError as cut:
+                tries.bear(cut)
 
     def _items(self, prefix: str, after: str) -> Iterator[Any]:
         """Every object below a prefix and after a key, a page at a time."""
@@ -154,8 +153,8 @@ class RemoteFolder:
     def delete(self, key: str) -> None:
         """Remove an object."""
         count("delete")
-        with suppress(FileNotFoundError), readable(self.url, key):
-            self.store.delete(key)
+        with suppress(FileNotFoundError):
+            insist(self.url, key, lambda: self.store.delete(key))
 
     def delete_all(self) -> None:
         """Remove every object below the prefix, up to a thousand in one request."""
@@ -168,8 +167,7 @@ class RemoteFolder:
     def _delete_page(self, keys: list[str]) -> None:
         count("delete")
         try:
-            with readable(self.url):
-                self.store.delete(keys)
+            insist(self.url, "", lambda: self.store.delete(keys))
         except FileNotFoundError:
             # Somebody else removes them too, and this store tells of every one that is gone.
             for key in keys:

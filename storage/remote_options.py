@@ -55,18 +55,18 @@ def store_options(
     StoreAccessError
         If there are no credentials.
     """
-    deadline = _seconds(environ, DEADLINE, DEADLINE_SECONDS)
     shared = shared_options(environ) if scheme == "s3" else {}
     check_credentials(scheme, {**environ, **shared})
     # The service's own variable wins over the general one, and both over the shared file.
     endpoints = [environ[name] for name in ENDPOINTS[scheme] if environ.get(name)]
-    client: dict[str, Any] = {"timeout": _seconds(environ, TIMEOUT, TIMEOUT_SECONDS)}
+    timeout = timedelta(seconds=_seconds(environ, TIMEOUT, TIMEOUT_SECONDS))
+    client: dict[str, Any] = {"timeout": timeout}
     if [*endpoints, shared.get("endpoint", "")][0].startswith("http://"):
         client["allow_http"] = True
     return {
         "retry_config": {
             "max_retries": max_retries,
-            "retry_timeout": deadline,
+            "retry_timeout": timedelta(seconds=deadline_seconds(environ)),
             "backoff": BACKOFF,
         },
         "client_options": client,
@@ -74,7 +74,18 @@ def store_options(
     }
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> timedelta:
+def deadline_seconds(environ: Mapping[str, str]) -> float:
+    """Seconds from a request's start in which it is repeated.
+
+    Raises
+    ------
+    StorageError
+        If the variable is no such number.
+    """
+    return _seconds(environ, DEADLINE, DEADLINE_SECONDS)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     text = environ.get(name, "")
     try:
         seconds = float(text) if text else default
@@ -82,4 +93,4 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> timedelta
         seconds = math.nan
     if not 0 < seconds <= 86400:
         raise StorageError(f"{name} is {text!r}; expected seconds, such as {default:g}")
-    return timedelta(seconds=seconds)
+    return seconds

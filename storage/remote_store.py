@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zarr.storage import ObjectStore, WrapperStore
 
-from storage.remote_errors import CUT_TRIES, CutAnswerError, readable
+from storage.remote_tries import insist_async
 from storage.requests import bulk_requests, count
 from storage.stores import normalize_url, open_remote
 
@@ -48,8 +49,9 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Bytes of an object or of a part of it; None if it is not there."""
-        with readable(self.url, key):
-            found = await self._store.get(key, prototype, byte_range)
+        found = await insist_async(
+            self.url, key, lambda: self._store.get(key, prototype, byte_range)
+        )
         count("get", read=0 if found is None else len(found))
         return found
 
@@ -66,10 +68,10 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         import obstore
 
         starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
-        with readable(self.url, key):
-            parts = await obstore.get_ranges_async(
-                self._store.store, key, starts=starts, ends=stops, coalesce=NEAR_BYTES
-            )
+        ask = partial(obstore.get_ranges_async, self._store.store, key)
+        parts = await insist_async(
+            self.url, key, lambda: ask(starts=starts, ends=stops, coalesce=NEAR_BYTES)
+        )
         spans = joined(ranges)
         count("get", len(spans), read=sum(stop - start for start, stop in spans))
         return [prototype.buffer.from_bytes(bytes(part)) for part in parts]
@@ -85,26 +87,22 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
     async def exists(self, key: str) -> bool:
         """Whether the object is there."""
         count("head")
-        with readable(self.url, key):
-            return await self._store.exists(key)
+        return await insist_async(self.url, key, lambda: self._store.exists(key))
 
     async def set(self, key: str, value: Buffer) -> None:
         """Put a whole object."""
         count("put", written=len(value))
-        with readable(self.url, key):
-            await self._store.set(key, value)
+        await insist_async(self.url, key, lambda: self._store.set(key, value))
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Put a whole object if there is none."""
         count("put", written=len(value))
-        with readable(self.url, key):
-            await self._store.set_if_not_exists(key, value)
+        await insist_async(self.url, key, lambda: self._store.set_if_not_exists(key, value))
 
     async def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
         count("delete")
-        with readable(self.url, key):
-            await self._store.delete(key)
+        await insist_async(self.url, key, lambda: self._store.delete(key))
 
     async def delete_dir(self, prefix: str) -> None:
         """Remove every object below a prefix."""
@@ -113,14 +111,14 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         keys = [key async for key in self.list_prefix(f"{prefix.rstrip('/')}/" if prefix else "")]
         if keys:
             count("delete", bulk_requests(len(keys)))
-            with readable(self.url, prefix):
-                await obstore.delete_async(self._store.store, keys)
+            await insist_async(
+                self.url, prefix, lambda: obstore.delete_async(self._store.store, keys)
+            )
 
     async def getsize(self, key: str) -> int:
         """Size of an object in bytes."""
         count("head")
-        with readable(self.url, key):
-            return await self._store.getsize(key)
+        return await insist_async(self.url, key, lambda: self._store.getsize(key))
 
     async def list(self) -> AsyncIterator[str]:
         """Keys of all objects."""
@@ -141,16 +139,12 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         self, prefix: str, listing: Callable[[str], AsyncIterator[str]]
     ) -> Sequence[str]:
         """A whole listing; one that ended early is asked for again."""
-        cuts = 0
-        while True:
+
+        async def whole() -> list[str]:
             count("list")
-            try:
-                with readable(self.url, prefix):
-                    return [name async for name in listing(prefix)]
-            except CutAnswerError:
-                cuts += 1
-                if cuts > CUT_TRIES:
-                    raise
+            return [name async for name in listing(prefix)]
+
+        return await insist_async(self.url, prefix, whole)
 
 
 def joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

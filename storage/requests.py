@@ -6,11 +6,13 @@ An object that is put in parts counts as many requests as that takes. Local fold
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,3 +82,28 @@ class Lap:
             found = {kind: now[kind] - self._before[kind] for kind in KINDS}
             self._before = now
         return {kind: number for kind, number in found.items() if number}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A result, the process that made it, and the requests it took there."""
+
+    value: Any
+    process: str
+    requests: dict[str, int]
+
+
+def counted(value: Any, lap: Lap) -> Counted:
+    """A result as it travels to the process that wanted it."""
+    return Counted(value, _process(), lap())
+
+
+def settle(found: Counted) -> Any:
+    """The result itself; what another process asked for is counted as this one's."""
+    if found.process != _process():
+        add(found.requests)
+    return found.value
+
+
+def _process() -> str:
+    return f"{socket.gethostname()} {os.getpid()}"

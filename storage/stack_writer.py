@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from storage.blobs import Blobs
+from storage.cells import CellArray, open_cells
 from storage.errors import StorageError
 from storage.levels import SLAB_BYTES, LevelPlan, import_layout, slabs
 from storage.pyramid import Reducer, build_level
 from storage.stores import is_local
-from storage.write_grid import WriteGrid, choose_chunks, create_array, write_cell
+from storage.write_grid import WriteGrid, choose_chunks, create_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,10 +111,11 @@ class StackWriter:
     def _cells(self, grid: WriteGrid, scheduler: Scheduler) -> Iterator[dict[str, Any]]:
         """Write every cell of every level; one record each."""
         paths = [plan.level.path for plan in self.levels]
+        finest = open_cells(self.url, paths[0])
         with ThreadPoolExecutor(WRITERS) as pool:
             for start, block in self._slabs(grid):
                 yield from pool.map(
-                    lambda cell, start=start, block=block: self._write(grid, cell, start, block),
+                    lambda cell, start=start, block=block: self._write(finest, cell, start, block),
                     grid.cells(start, [a + n for a, n in zip(start, block.shape, strict=True)]),
                 )
                 del block  # before the next slab is read
@@ -130,12 +132,16 @@ class StackWriter:
             yield start, self.stack.read(start, stop)
 
     def _write(
-        self, grid: WriteGrid, cell: tuple[int, ...], origin: tuple[int, ...], block: np.ndarray
+        self,
+        finest: CellArray,
+        cell: tuple[int, ...],
+        origin: tuple[int, ...],
+        block: np.ndarray,
     ) -> dict[str, Any]:
-        start, stop = grid.bounds(cell)
+        start, stop = finest.grid.bounds(cell)
         region = tuple(slice(a - o, b - o) for a, b, o in zip(start, stop, origin, strict=True))
         voxels = np.ascontiguousarray(block[region], dtype=np.dtype(self.dtype))
-        return write_cell(self.url, self.levels[0].level.path, cell, voxels)
+        return finest.write(cell, voxels)
 
 
 def plane_bytes(stack: Stack) -> int:

@@ -14,8 +14,9 @@ from uuid import uuid4
 
 from storage.errors import StorageError
 from storage.local_folder import PARTIAL_SUFFIX
-from storage.remote_errors import StoreUnavailableError, readable, status_of
+from storage.remote_errors import StoreUnavailableError, status_of
 from storage.remote_options import MAX_RETRIES
+from storage.remote_tries import insist
 from storage.requests import count
 from storage.stores import Settings, normalize_url, open_remote, store_settings
 
@@ -77,8 +78,7 @@ def _create(url: str, key: str, data: bytes, max_retries: int) -> bool:
     """Put an object where there is none; False if there is one."""
     count("put", written=len(data))
     try:
-        with readable(url, key):
-            return _put_new(url, max_retries, key, data)
+        return insist(url, key, lambda: _put_new(url, max_retries, key, data))
     except FileNotFoundError as error:
         raise StorageError(str(error)) from None
 
@@ -103,21 +103,21 @@ def _put_new(url: str, max_retries: int, key: str, data: bytes) -> bool:
 def _read(url: str, key: str) -> bytes:
     """Bytes of the object; none if it is not there."""
     count("get")
-    with suppress(FileNotFoundError), readable(url, key):
-        return bytes(_client(url, MAX_RETRIES).get(key).bytes())
+    with suppress(FileNotFoundError):
+        return insist(url, key, lambda: bytes(_client(url, MAX_RETRIES).get(key).bytes()))
     return b""
 
 
 def _keys(url: str, folder: str) -> list[str]:
+    pages = _client(url, MAX_RETRIES).list
     count("list")
-    with readable(url, folder):
-        return [item["path"] for page in _client(url, MAX_RETRIES).list(folder) for item in page]
+    return insist(url, folder, lambda: [one["path"] for page in pages(folder) for one in page])
 
 
 def _delete(url: str, key: str, max_retries: int) -> None:
     count("delete")
-    with suppress(FileNotFoundError), readable(url, key):
-        _client(url, max_retries).delete(key)
+    with suppress(FileNotFoundError):
+        insist(url, key, lambda: _client(url, max_retries).delete(key))
 
 
 def _client(url: str, max_retries: int) -> Any:

@@ -16,14 +16,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from storage.blobs import Blobs
 from storage.errors import StorageError
 from storage.stores import join_url, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    import numpy as np
 
 PLANAR_CHUNK = (1, 256, 256)
 CUBIC_CHUNK = (64, 64, 64)
@@ -161,16 +158,17 @@ def create_array(
     import zarr
 
     store = open_store(join_url(group_url, path))
-    zarr.create_array(store, **_array_options(shape, dtype, chunks, shards, axes), overwrite=True)
+    zarr.create_array(store, **array_options(shape, dtype, chunks, shards, axes), overwrite=True)
 
 
-def _array_options(
+def array_options(
     shape: tuple[int, ...],
     dtype: str,
     chunks: tuple[int, ...],
     shards: tuple[int, ...],
     axes: str | None,
 ) -> dict[str, Any]:
+    """How every sharded array is made, for ``zarr.create_array``."""
     import numpy as np
     from zarr.codecs import BloscCodec, BloscShuffle
 
@@ -187,57 +185,6 @@ def _array_options(
         "config": {"write_empty_chunks": True},
         "zarr_format": 3,
     }
-
-
-def write_cell(
-    group_url: str, path: str, index: Sequence[int], block: np.ndarray
-) -> dict[str, Any]:
-    """Write one whole cell of an array in a single atomic put.
-
-    Parameters
-    ----------
-    group_url, path : str
-        Multiscale group and array path in it.
-    index : sequence of int
-        Cell index on the write grid.
-    block : numpy.ndarray
-        Voxels of the cell, clipped by the array as `WriteGrid.bounds` gives it.
-
-    Returns
-    -------
-    dict
-        ``key`` (relative to the group), ``size`` in bytes, ``checksum`` (see `checksum`).
-    """
-    import zarr
-
-    store = open_store(join_url(group_url, path), read_only=True)
-    # Told the format, Zarr does not ask a store for the metadata of every format.
-    array = zarr.open_array(store, mode="r", zarr_format=3)
-    shards = array.shards or array.chunks
-    start, stop = WriteGrid(array.shape, shards).bounds(index)
-    expected = tuple(b - a for a, b in zip(start, stop, strict=True))
-    if block.shape != expected:
-        raise StorageError(f"block {block.shape} is not the cell {tuple(index)} of {expected}")
-    data = encode_cell(block, str(array.dtype), array.chunks, shards)
-    key = "/".join([path, "c", *(str(i) for i in index)])
-    Blobs(group_url).write(key, data)
-    return {"key": key, "size": len(data), "checksum": checksum(data)}
-
-
-def encode_cell(
-    block: np.ndarray, dtype: str, chunks: tuple[int, ...], shards: tuple[int, ...]
-) -> bytes:
-    """Bytes of the Zarr shard that holds a block, filled up with 0 to the shard's shape."""
-    import zarr
-    from zarr.storage import MemoryStore
-
-    objects: dict[str, Any] = {}
-    array = zarr.create_array(
-        MemoryStore(objects), **_array_options(shards, dtype, chunks, shards, None)
-    )
-    array[tuple(slice(0, size) for size in block.shape)] = block
-    key = "/".join(["c", *("0" for _ in shards)])
-    return bytes(objects[key].to_bytes())
 
 
 def checksum(data: bytes) -> str:

@@ -19,8 +19,10 @@ import pytest
 
 # After these words the request is carried out, and only its acknowledgement is lost.
 LOST = "lost "
-# The request is carried out, and only half of the answer arrives.
+# The request is carried out, and only half of the answer arrives, said to be all of it.
 CUT = "cut"
+# The same, and the connection ends before as much has come as was promised.
+TORN = "torn"
 REFUSAL = b"<Error><Code>%s</Code><Message>as the test wants it</Message></Error>"
 NUMBERS = count(1)
 
@@ -61,8 +63,8 @@ class ObjectServer:
         status = self.answer(asked)
         if status is None:
             return app(environ, start_response)
-        if status == CUT:
-            return half_of(app, environ, start_response)
+        if status in (CUT, TORN):
+            return half_of(app, environ, start_response, told=status == CUT)
         if status.startswith(LOST):
             for _ in app(environ, lambda *_: None):
                 pass
@@ -89,15 +91,16 @@ class ObjectServer:
         return found
 
 
-def half_of(app: Any, environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """The first half of an answer's body, as if it were all of it."""
+def half_of(app: Any, environ: dict[str, Any], start_response: Any, *, told: bool) -> list[bytes]:
+    """The first half of an answer's body; the length that is told is that of the half, or not."""
     said: list[Any] = []
     body = b"".join(app(environ, lambda *answer: said.append(answer)))
-    body = body[: len(body) // 2]
+    half = body[: len(body) // 2]
     status, headers, *_ = said[0]
     kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-    start_response(status, [*kept, ("Content-Length", str(len(body)))])
-    return [body]
+    length = str(len(half if told else body))
+    start_response(status, [*kept, ("Content-Length", length), ("Connection", "close")])
+    return [half]
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.damage.scene import Scene, Stored, lines_of
+from storage.cells import open_cells
 from storage.volume import open_image
-from storage.write_grid import write_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ def overwrite(scene: Scene, rng: np.random.Generator) -> Planted:
     cell = volume.shards or volume.chunks
     starts = [int(i) * c for i, c in zip(index, cell, strict=True)]
     shape = [min(c, n - a) for c, n, a in zip(cell, volume.shape, starts, strict=True)]
-    write_cell(str(scene.label), level, [*map(int, index)], np.full(shape, 201, volume.dtype))
+    open_cells(str(scene.label), level).write([*map(int, index)], np.full(shape, 201, volume.dtype))
     return _hit(one)
 
 

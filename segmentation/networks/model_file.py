@@ -46,7 +46,7 @@ def read_model(path: Path | str) -> keras.Model:
         more than its size, or needs code that is not Keras's own.
     """
     path = Path(path)
-    _check_description(path, _description(path))
+    check_model_file(path)
     keras = import_keras()
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -56,6 +56,18 @@ def read_model(path: Path | str) -> keras.Model:
         raise ModelFileError(
             f"{path} cannot be loaded by Keras: {first_line[:LONGEST_REASON]}"
         ) from error
+
+
+def check_model_file(path: Path | str) -> None:
+    """Refuse what `read_model` would refuse before it asks Keras; Keras is not imported.
+
+    Raises
+    ------
+    ModelFileError
+        As `read_model`; Keras may still find more.
+    """
+    path = Path(path)
+    _check_description(path, _description(path))
 
 
 def write_model(model: keras.Model, path: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CLASSES = ("background", "membrane", "synapse")
 NAME = "cells"
 SECONDS = 600.0
-VERSION = re.compile(rf"{NAME}-[0-9a-f]{{8}}(-\d+)?")
+VERSION = re.compile(rf"{NAME}-[0-9a-f]{{8}}")
 
 
 @dataclass(frozen=True, slots=True)

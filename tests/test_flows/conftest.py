@@ -1,5 +1,6 @@
 """What several tests of the flows share: one Ray cluster, small cells, a tiny bundle."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,9 @@ from prefect.testing.utilities import prefect_test_harness  # noqa: TID251 a ser
 
 from flows.ray_executor import RayExecutor
 from segmentation.bundle import ClassInfo, save_bundle
+from tests.test_flows import images
 from tests.test_flows.runs import make_image, make_truth, small_cells
+from tests.test_flows.versions import VOXELS
 
 CLASSES = ("background", "membrane", "synapse")
 
@@ -36,6 +39,18 @@ def prefect_harness():
 def one_ray_worker(ray_executor):
     """One worker on the same cluster."""
     return replace(ray_executor, workers=1)
+
+
+@pytest.fixture
+def quick_disk(monkeypatch):
+    """For what need not survive a power cut: waiting for the disk takes most of the time."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An image to make versions of a mask of; its URL."""
+    return images.make_image(tmp_path, VOXELS)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from flows.run import open_run
 from flows.scoring import aggregate
 from segmentation.bundle import CARD_FILE, MODEL_FILE, Card, ClassInfo
 from storage.convert import import_image, import_labels
+from tests.test_flows.hostile_models import archive, members
 
 VOXEL_SIZE = (0.05, 0.01, 0.01)
 CLASSES = ("background", "membrane", "synapse")
@@ -143,10 +144,15 @@ def make_card(**changes):
 
 
 def write_card(folder, **changes):
-    """A bundle that can be planned with, whose model nobody can load; its path."""
+    """A bundle that can be planned with, whose model Keras cannot load; its path."""
+    return add_card(folder, members(), **changes)
+
+
+def add_card(folder, content, **changes):
+    """A bundle whose model file has these members, and whose card is true; its path."""
     folder.mkdir()
-    (folder / MODEL_FILE).write_bytes(b"weights")
-    digest = hashlib.sha256(b"weights").hexdigest()
+    model = archive(folder / MODEL_FILE, content)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
     card = make_card(model_sha256=digest, **changes)
     (folder / CARD_FILE).write_text(json.dumps(card.to_dict()))
     return folder

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,29 @@ def test_ray_gives_the_same_bytes(folder, bundle, ray_executor, monkeypatch):
     monkeypatch.setattr(type(ray_executor), "close", lambda self: None)
     classify(folder, bundle, "other", truth=truth, batch_size=2, executor="ray", workers=2)
     assert written(folder / "out") == written(folder / "other")
+
+
+def test_an_attempt_sorts_after_every_earlier_one(folder, bundle, monkeypatch):
+    """Also where the clock went back."""
+    attempts = []
+    for year in (2040, 2030):
+        monkeypatch.setattr("flows.classify_run.datetime", Clock(year))
+        _, out = classify(folder, bundle)
+        timings = json.loads((out / "timings.json").read_text())
+        attempts.append(timings["attempt"][:16])
+        assert timings["requests"] == {}
+        (out / "result.json").unlink()
+    assert attempts == ["20400101T000000-", "20400101T000001-"]
+
+
+class Clock:
+    """It always says the same."""
+
+    def __init__(self, year):
+        self.year = year
+
+    def now(self, _zone):
+        return datetime(self.year, 1, 1, tzinfo=UTC)
 
 
 def weights_digest(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from flows import evaluation as evaluations
+from flows import evaluation_run
 from flows.errors import IncompleteRunError
 from flows.evaluation import Evaluation, open_evaluation
 from flows.evaluation_stages import collect, count_shards, join_components
@@ -193,6 +195,29 @@ def test_an_evaluation_is_not_done_twice(pair: str) -> None:
     again = evaluate(pair)
     assert again.pop("already_done")
     assert again == first
+
+
+class Clock:
+    """It always says the same."""
+
+    def __init__(self, year: int) -> None:
+        self.year = year
+
+    def now(self, _zone: Any) -> datetime:
+        return datetime(self.year, 1, 1, tzinfo=UTC)
+
+
+def test_an_attempt_sorts_after_every_earlier_one(
+    pair: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the clock went back: of two records of a shard the later attempt's counts."""
+    attempts = []
+    for year in (2040, 2030):
+        monkeypatch.setattr(evaluation_run, "datetime", Clock(year))
+        run = Path(evaluation_run.run_evaluation(job_for(pair))["run"])
+        attempts.append(json.loads((run / "timings.json").read_text())["attempt"])
+        (run / "result.json").unlink()
+    assert [attempt[:16] for attempt in attempts] == ["20400101T000000-", "20400101T000001-"]
 
 
 def test_every_level_is_scored_side_by_side(pair: str) -> None:

@@ -28,7 +28,7 @@ from tests.test_flows.hostile_models import (
 )
 from tests.test_flows.images import (
     VOXEL_SIZE,
-    make_card,
+    add_card,
     make_image,
     make_label,
     maskmill,
@@ -158,8 +158,8 @@ def test_how_a_model_was_compiled_does_no_harm(tmp_path):
 
 
 def test_every_door_for_models_refuses_code(tmp_path):
-    bundle = hostile_bundle(tmp_path / "bundle", CODE["lambda layer"][0])
-    message = "uses Lambda, which Keras does not have, or which runs code"
+    content, message = HIDDEN["lambda"]
+    bundle = add_card(tmp_path / "bundle", content)
     refused(tmp_path, "pack", bundle / "model.keras", tmp_path / "new", *CLASSES, match=message)
     refused(tmp_path, "audit", bundle, match=message)
     # What workers and trainings open a bundle with.
@@ -169,16 +169,47 @@ def test_every_door_for_models_refuses_code(tmp_path):
     assert not Path("owned").exists()
 
 
-def hostile_bundle(folder, *layers):
-    """A bundle whose card is true and whose model is not harmless; its folder."""
-    import hashlib
+# What a bundle with a true card may hide, and what is said of it.
+LAMBDA = CODE["lambda layer"][0]
+HIDDEN = {
+    "lambda": (members(LAMBDA), "uses Lambda, which Keras does not have, or which runs code"),
+    "custom": (members(layer("Sharpen", "my_layers")), r"uses Sharpen \(of my_layers\)"),
+    "traversal": (members() | {"../../owned": b"owned"}, r"holds the member '\.\./\.\./owned'"),
+    "link": (members(write=WEIGHTS["a link outside"][0]), "in place of weights"),
+}
 
-    folder.mkdir()
-    model = archive(folder / "model.keras", members(*layers))
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    card = make_card(model_sha256=digest).to_dict()
-    (folder / "card.json").write_text(json.dumps(card))
+
+@pytest.fixture(scope="module")
+def hostile_shelf(tmp_path_factory):
+    """An image with truth, a catalog of it, and bundles that hide something."""
+    folder = tmp_path_factory.mktemp("hostile")
+    make_label(make_image(folder, VOXELS, voxel_size=VOXEL_SIZE), VOXELS % 3)
+    parts = enumerate(("train", "validation", "test"))
+    volumes = [
+        {"image": "stack.zarr", "label": "truth", "region": f"z={z}:{z + 1}", "split": part}
+        for z, part in parts
+    ]
+    (folder / "catalog.yaml").write_text(json.dumps({"volumes": volumes}))
+    (folder / "images").mkdir()
+    for name, (content, _) in HIDDEN.items():
+        add_card(folder / name, content)
     return folder
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_nothing_is_begun_with_a_hostile_bundle(hostile_shelf, kind):
+    """No run folder, no staged label, no bundle, and no table of predictions."""
+    shelf, bundle, (_, message) = hostile_shelf, hostile_shelf / kind, HIDDEN[kind]
+    image = shelf / "stack.zarr"
+    for arguments in (
+        ("segment", image, "--model", bundle, "--name", "cells"),
+        ("segment", image, "--model", bundle, "--name", "cells", "--executor", "serial"),
+        ("plan", image, "--model", bundle),
+        ("classify", shelf / "images", "--model", bundle),
+        ("train", shelf / "catalog.yaml", "--out", shelf / "new", "--pretrained", bundle),
+    ):
+        refused(shelf, *arguments, match=message)
+    assert not (shelf.parent / "owned").exists()
 
 
 def test_a_real_model_is_read_as_it_was(tmp_path):

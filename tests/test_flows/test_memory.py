@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from storage.blobs import Blobs
+from storage.cells import open_cells
 from storage.labels import group_document
 from storage.ome import ImageMetadata, Level, image_attributes, make_axes
 from storage.volume import open_image
-from storage.write_grid import WriteGrid, choose_chunks, create_array, write_cell
+from storage.write_grid import WriteGrid, choose_chunks, create_array
 from tests.test_flows.conftest import make_bundle
 from tests.test_flows.images import maskmill_process
 from tests.test_flows.runs import least_budget
@@ -33,7 +34,7 @@ def noise_in_a_void(folder, shape, region, dtype):
         start, stop = WriteGrid(shape, cell).bounds(index)
         extent = [b - a for a, b in zip(start, stop, strict=True)]
         # Noise does not compress: encoded objects are as large as they can be.
-        write_cell(url, "0", index, rng.integers(0, 2 ** (8 * itemsize), extent, dtype))
+        open_cells(url, "0").write(index, rng.integers(0, 2 ** (8 * itemsize), extent, dtype))
     axes = make_axes("zyx", "micrometer")
     metadata = ImageMetadata("0.5", "noise", axes, (Level("0", (0.01,) * 3, (0.0,) * 3),))
     Blobs(url).write("zarr.json", group_document(image_attributes(metadata)))

@@ -16,7 +16,8 @@ from flows.catalog import read_catalog
 from flows.check import verify_labels
 from flows.describe import describe_target
 from flows.errors import IncompleteRunError, RequestError
-from flows.jobs import InfoJob, PackJob, SegmentJob, VerifyJob, make_job
+from flows.evaluation_run import run_evaluation
+from flows.jobs import EvaluateJob, InfoJob, PackJob, SegmentJob, VerifyJob, make_job
 from flows.model import open_model, worker_bundle
 from flows.new_bundle import bundle_folder, hand_over, new_bundle, resumed_bundle
 from flows.pack import pack_model
@@ -204,6 +205,33 @@ def test_a_store_without_conditional_put_is_refused(images, object_server, tmp_p
         assert "cannot put an object only where there is none" in answer.err, command
         assert answer.err.count("\n") == 1
     assert list(Blobs(bucket).list()) == before
+
+
+def metadata_read(object_server):
+    """How often the metadata object was read that was read most; then everything is forgotten."""
+    paths = [asked.path for asked in object_server.asked if asked.method == "GET"]
+    object_server.asked.clear()
+    return max(paths.count(path) for path in paths if path.endswith("/zarr.json"))
+
+
+def test_metadata_are_not_read_again_for_every_cell(images, object_server):
+    object_server.asked.clear()
+    run, _ = segment(image=images[1], memory=SMALL)
+    assert len(list(Blobs(run.target).list("0/c"))) == 18
+    assert metadata_read(object_server) <= 8
+
+
+def test_requests_of_an_evaluation_are_told(images, object_server):
+    """In timings.json, the last that it writes."""
+    job = EvaluateJob(image=images[1], labels="truth", truth="truth", executor="serial")
+    object_server.asked.clear()
+    result = run_evaluation(job)
+    methods = object_server.methods()
+    told = json.loads(Blobs(result["run"]).read("timings.json"))["requests"]
+    assert told == result["requests"]
+    assert told["put"] == methods.count("PUT") - 1
+    assert told["get"] + told["list"] == methods.count("GET")
+    assert told["get"] > 10
 
 
 def test_requests_are_told(images):

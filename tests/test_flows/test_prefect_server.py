@@ -1,13 +1,17 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.request import urlopen
 
 import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 what it is told
 
+from flows import prefect_server as embedded
 from flows.errors import IncompleteRunError, RequestError
 from flows.prefect_server import _own_home, prefect_server
 
@@ -44,6 +48,16 @@ def test_a_job_of_a_cluster_has_a_database_of_its_own(environment, own):
         folders = [Path(home["PREFECT_HOME"]) for home in (first, second) if home]
         assert all(folder.is_dir() for folder in folders)
     assert not any(folder.exists() for folder in folders)
+
+
+def test_a_server_that_is_too_slow(monkeypatch):
+    """On a busy machine: it did start, and says nothing."""
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.3)
+    idle = [sys.executable, "-c", "input()"]
+    with TemporaryFile() as said, subprocess.Popen(idle, stdin=subprocess.PIPE) as server:
+        with pytest.raises(RuntimeError, match=r"did not answer within 0.3 s; .* same command"):
+            embedded._await(server, "http://127.0.0.1:9/api/health", said)
+        server.kill()
 
 
 @pytest.mark.slow

@@ -36,29 +36,19 @@ from tests.test_flows.images import (
     segment,
     small_disk,
     unchanged,
-    voxels_like,
 )
-from tests.test_flows.test_rollback import read_until
+from tests.test_flows.versions import VOXELS, make_versions, read_until
 
-VOXELS = voxels_like((3, 80, 70))
 HOUR = 3600.0
 
 
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch):
-    """Nothing here has to survive a power cut; waiting for the disk takes most of the time."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@pytest.fixture
-def image(tmp_path):
-    return make_image(tmp_path, VOXELS)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture
 def versions(image):
     """Four versions of one mask, published one after the other; their runs."""
-    return [segment(image)[0], *(segment(image, force=True)[0] for _ in range(3))]
+    return make_versions(image, 4)
 
 
 def judged(image, **fields):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -35,25 +34,15 @@ from tests.test_flows.images import (
     small_disk,
     voxels_like,
 )
+from tests.test_flows.versions import VOXELS, make_versions, read_until
 
-VOXELS = voxels_like((3, 80, 70))
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch):
-    """Nothing here has to survive a power cut; waiting for the disk takes most of the time."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@pytest.fixture
-def image(tmp_path):
-    return make_image(tmp_path, VOXELS)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture
 def versions(image):
     """Three versions of one mask, published one after the other; their runs."""
-    return [segment(image)[0], *(segment(image, force=True)[0] for _ in range(2))]
+    return make_versions(image, 3)
 
 
 def back(image, **fields):
@@ -177,17 +166,6 @@ def test_rollback_on_an_object_store(bucket, tmp_path):
     assert listed(image) == (first.directory,)
     assert record(second, "replaced.json")["by"] == first.directory
     assert [key for key, _ in Blobs(f"{image}.runs").list() if key.endswith(".lock")] == []
-
-
-def read_until(stop, image, expected, seen):
-    """Read the published mask again and again; what is neither version as a whole is noted."""
-    while not stop.is_set():
-        try:
-            mask = open_label(image, "mask").volumes[0][...]
-            equal = [name for name, voxels in expected.items() if np.array_equal(mask, voxels)]
-            seen.append(equal[0] if equal else "mixed")
-        except Exception as error:
-            seen.append(repr(error))
 
 
 def test_a_reader_sees_one_version_or_the_other(tmp_path):

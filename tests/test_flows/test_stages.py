@@ -13,9 +13,9 @@ from flows.executors import SerialExecutor
 from flows.jobs import SegmentJob, VerifyJob
 from flows.progress import Progress
 from flows.run import is_finished
+from storage.cells import open_cells
 from storage.labels import listed
 from storage.volume import open_image, open_label
-from storage.write_grid import write_cell
 from tests.test_flows.runs import attempts, finish, infer, naive_mode, segment, start, stored
 from tests.test_flows.works import Failing, StopAfter
 
@@ -35,7 +35,7 @@ def overwrite(run, level="0"):
     array = next(v for v in open_image(run.target).volumes if v.path == level)
     cell = array.shards or array.chunks
     shape = tuple(min(c, n) for c, n in zip(cell, array.shape, strict=True))
-    write_cell(run.target, level, (0,) * len(shape), np.full(shape, 2, array.dtype))
+    open_cells(run.target, level).write((0,) * len(shape), np.full(shape, 2, array.dtype))
 
 
 def truncate(run, level="0"):

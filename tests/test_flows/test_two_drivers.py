@@ -36,25 +36,16 @@ from tests.test_flows.images import (
     refused,
     segment,
     small_disk,
-    voxels_like,
 )
 from tests.test_flows.runs import attempts, least_budget, small_cells
 from tests.test_flows.runs import infer as infer_with
+from tests.test_flows.versions import VOXELS
 from tests.test_flows.works import StopAfter, wait_for
 
-VOXELS = voxels_like((3, 80, 70))
 NOON = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch):
-    """Nothing here has to survive a power cut; waiting for the disk takes most of the time."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@pytest.fixture
-def image(tmp_path):
-    return make_image(tmp_path, VOXELS)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 def plan(job, held, stop=None):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zarr.core.buffer import default_buffer_prototype
 
-from storage import remote_folder
+from storage import inventory, remote_folder, store_probe
 from storage.blobs import Blobs
 from storage.errors import StorageError
 from storage.folders import fetch_folder, upload_folder
@@ -273,6 +274,52 @@ def test_a_listing_that_ends_early_is_asked_for_again(bucket, object_server):
         pytest.raises(ConnectionError, match="no usable answer"),
     ):
         list(blobs.list())
+
+
+def every_second():
+    """Tears every second answer, the first one too."""
+    turns = itertools.count()
+    return lambda asked: "torn" if next(turns) % 2 == 0 and asked.method != "HEAD" else None
+
+
+@pytest.mark.parametrize(
+    ("request_one", "expected"),
+    [
+        (lambda blobs: blobs.read("there"), b"content" * 100),
+        (lambda blobs: blobs.exists("absent"), False),
+        (lambda blobs: [key for key, _ in blobs.list()], ["there"]),
+        (lambda blobs: blobs.create("there", b"other"), False),
+        (lambda blobs: asyncio.run(zarr_bytes(blobs.url, "there")), b"content" * 100),
+        (lambda blobs: asyncio.run(zarr_bytes(blobs.url, "absent")), None),
+        (lambda blobs: asyncio.run(zarr_listing(blobs.url)), ["there"]),
+        (lambda blobs: inventory.folders(blobs.url.rpartition("/")[0]), ["folder"]),
+        (lambda blobs: inventory.usage(blobs.url).objects, 1),
+        (lambda blobs: store_probe.check_store(blobs.url), None),
+    ],
+)
+def test_an_answer_that_ends_early_is_asked_for_again(bucket, object_server, request_one, expected):
+    blobs = Blobs(f"{bucket}/folder")
+    blobs.write("there", b"content" * 100)
+    with object_server.answering(every_second()):
+        assert request_one(blobs) == expected
+    assert blobs.read("there") == b"content" * 100
+
+
+def test_an_absent_object_of_which_only_half_an_answer_comes(bucket, object_server):
+    """The client itself repeats the answer about an object that is there, not this one."""
+    with object_server.answering(every_second()), pytest.raises(FileNotFoundError):
+        Blobs(f"{bucket}/folder").read("absent")
+    with (
+        object_server.answering(lambda asked: "torn"),
+        pytest.raises(ConnectionError, match="no usable answer"),
+    ):
+        Blobs(f"{bucket}/folder").read("absent")
+    assert len(object_server.methods()) < 30
+
+
+async def zarr_bytes(url, key):
+    found = await open_store(url).get(key, default_buffer_prototype())
+    return None if found is None else found.to_bytes()
 
 
 async def zarr_listing(url):

@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from storage.cells import open_cells
 from storage.errors import StorageError
 from storage.intensity import percentiles
 from storage.volume import Volume
-from storage.write_grid import WriteGrid, create_array, write_cell
+from storage.write_grid import WriteGrid, create_array
 
 
 def make_volume(url, voxels, axes, chunks):
@@ -18,7 +19,7 @@ def make_volume(url, voxels, axes, chunks):
     grid = WriteGrid(shape, chunks)
     for cell in grid.cells((0,) * voxels.ndim, shape):
         bounds = zip(*grid.bounds(cell), strict=True)
-        write_cell(str(url), "0", cell, voxels[tuple(slice(a, b) for a, b in bounds)])
+        open_cells(str(url), "0").write(cell, voxels[tuple(slice(a, b) for a, b in bounds)])
     return Volume(str(url), "0", axes, shape, voxels.dtype.name, chunks, chunks, (), None)
 
 

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.blobs import Blobs
+from storage.cells import open_cells
 from storage.downsample import mean_downsample, mode_downsample
 from storage.errors import StorageError
 from storage.pyramid import build_level, level_factors
 from storage.volume import Volume
-from storage.write_grid import WriteGrid, checksum, create_array, write_cell
+from storage.write_grid import WriteGrid, checksum, create_array
 
 REDUCE = {"mode": mode_downsample, "mean": mean_downsample}
 
@@ -33,7 +34,7 @@ def make_levels(url, voxels, factors, chunks=4, shards=8):
     for cell in grid.cells((0,) * voxels.ndim, voxels.shape):
         start, stop = grid.bounds(cell)
         region = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        write_cell(str(url), "0", cell, voxels[region])
+        open_cells(str(url), "0").write(cell, voxels[region])
     return Volume(
         str(url), "1", axes, coarse, voxels.dtype.name, (chunks,) * voxels.ndim, None, (), None
     )

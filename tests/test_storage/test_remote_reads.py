@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from zarr.core.buffer import default_buffer_prototype
 
 from storage.blobs import Blobs
+from storage.cells import open_cells
 from storage.convert import import_image
 from storage.errors import StorageError
 from storage.remote_reads import chunk_ranges, read_voxels
 from storage.remote_store import NEAR_BYTES, RemoteStore, joined
 from storage.requests import Lap
 from storage.volume import open_image
-from storage.write_grid import create_array, write_cell
+from storage.write_grid import create_array
 
 SHAPE, CHUNKS, SHARDS = (20, 40, 50), (4, 8, 16), (8, 16, 32)
 VOXELS = np.random.default_rng(5).integers(0, 2**12, SHAPE).astype(np.uint16)
@@ -26,7 +27,7 @@ def make(url):
     create_array(url, "0", shape=SHAPE, dtype="uint16", chunks=CHUNKS, shards=SHARDS, axes="zyx")
     for index in np.ndindex(3, 3, 2):
         box = tuple(slice(i * s, (i + 1) * s) for i, s in zip(index, SHARDS, strict=True))
-        write_cell(url, "0", index, VOXELS[box])
+        open_cells(url, "0").write(index, VOXELS[box])
     return opened(url)
 
 

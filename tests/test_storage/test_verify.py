@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from storage import verify
 from storage.blobs import Blobs
+from storage.cells import open_cells
 from storage.level_cells import level_cells
 from storage.verify import check_objects, in_sample, list_objects
-from storage.write_grid import WriteGrid, create_array, write_cell
+from storage.write_grid import WriteGrid, create_array
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def records(tmp_path):
     create_array(str(tmp_path), "0", shape=(16, 16), **options)
     rng = np.random.default_rng(0)
     stored = [
-        write_cell(str(tmp_path), "0", (i, j), rng.integers(0, 255, (4, 4), dtype=np.uint8))
+        open_cells(str(tmp_path), "0").write((i, j), rng.integers(0, 255, (4, 4), dtype=np.uint8))
         for i in range(4)
         for j in range(4)
     ]

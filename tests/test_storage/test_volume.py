@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import zarr
 
+from storage.cells import open_cells
 from storage.errors import StorageError
 from storage.labels import group_document
 from storage.ome import ImageMetadata, Level, image_attributes, make_axes
 from storage.ome_labels import label_attributes, label_metadata, labels_attributes
 from storage.volume import open_image, open_label, published_labels
-from storage.write_grid import create_array, write_cell
+from storage.write_grid import create_array
 
 METADATA = ImageMetadata(
     "0.5",
@@ -29,7 +30,7 @@ def write_array(url, path, shape, axes, dtype="uint16"):
     size = (16,) * len(shape)
     create_array(str(url), path, shape=shape, dtype=dtype, chunks=size, shards=size, axes=axes)
     block = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
-    write_cell(str(url), path, (0,) * len(shape), block)
+    open_cells(str(url), path).write((0,) * len(shape), block)
     return block
 
 

@@ -1,7 +1,4 @@
-import hashlib
 import math
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -9,7 +6,6 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.blobs import Blobs
 from storage.errors import StorageError
 from storage.write_grid import (
     WriteGrid,
@@ -17,7 +13,6 @@ from storage.write_grid import (
     checksum,
     choose_chunks,
     create_array,
-    write_cell,
 )
 
 
@@ -80,83 +75,12 @@ def test_two_writers_by_name():
         check_one_writer(grid, [((0, 0), (4, 6)), ((4, 0), (8, 8)), ((0, 6), (4, 8))])
 
 
-# ----------------------------------------------------------------------------- the stored bytes
+# ------------------------------------------------------------------------------- the arrays
 
 
 def make_array(url, dtype, shape, chunks, shards):
     axes = "tczyx"[-len(shape) :]
     create_array(str(url), "0", shape=shape, dtype=dtype, chunks=chunks, shards=shards, axes=axes)
-
-
-def voxels(shape, dtype):
-    return np.random.default_rng(0).integers(0, 5, shape).astype(dtype)
-
-
-CASES = [
-    ("uint8", (7, 10), (2, 3), (4, 6)),  # edge cells along both axes
-    ("uint16", (8, 12), (4, 4), (4, 4)),  # a shard of one chunk, no edge
-    ("uint32", (3, 5, 9), (2, 4, 4), (2, 8, 8)),
-    ("float32", (2, 3, 5), (1, 2, 2), (1, 4, 4)),
-    ("uint64", (5,), (16,), (16,)),  # an array smaller than its chunk
-]
-
-
-@pytest.mark.parametrize(("dtype", "shape", "chunks", "shards"), CASES)
-def test_cells_equal_what_zarr_writes(tmp_path, dtype, shape, chunks, shards):
-    data = voxels(shape, dtype)
-    make_array(tmp_path / "ours", dtype, shape, chunks, shards)
-    make_array(tmp_path / "zarrs", dtype, shape, chunks, shards)
-    zarr.open_array(str(tmp_path / "zarrs" / "0"), mode="r+")[...] = data
-    grid = WriteGrid(shape, shards)
-    for index in grid.cells((0,) * len(shape), shape):
-        start, stop = grid.bounds(index)
-        block = data[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-        record = write_cell(str(tmp_path / "ours"), "0", index, block)
-        stored = Blobs(str(tmp_path / "ours")).read(record["key"])
-        assert stored == Blobs(str(tmp_path / "zarrs")).read(record["key"])
-        assert record == {
-            "key": "0/c/" + "/".join(map(str, index)),
-            "size": len(stored),
-            "checksum": hashlib.blake2b(stored, digest_size=16).hexdigest(),
-        }
-    np.testing.assert_array_equal(
-        zarr.open_array(str(tmp_path / "ours" / "0"), mode="r")[...], data
-    )
-
-
-def test_background_is_stored_too(tmp_path):
-    """A missing object is then always a fault, never background."""
-    make_array(tmp_path, "uint8", (4, 4), (2, 2), (4, 4))
-    record = write_cell(str(tmp_path), "0", (0, 0), np.zeros((4, 4), np.uint8))
-    assert record["size"] > 0
-    assert (tmp_path / record["key"]).stat().st_size == record["size"]
-
-
-def test_blocks_in_any_memory_order_give_the_same_bytes(tmp_path):
-    make_array(tmp_path, "uint16", (6, 8), (3, 4), (6, 8))
-    block = voxels((6, 8), "uint16")
-    turned = np.asfortranarray(block)
-    strided = np.repeat(block, 2, axis=1)[:, ::2]
-    records = [write_cell(str(tmp_path), "0", (0, 0), b) for b in (block, turned, strided)]
-    assert records[0] == records[1] == records[2]
-
-
-def test_two_processes_give_the_same_bytes(tmp_path):
-    make_array(tmp_path, "uint8", (64, 64), (16, 16), (64, 64))
-    block = voxels((64, 64), "uint8")
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(write_cell, str(tmp_path), "0", (0, 0), block) for _ in range(2)]
-        first, second = (job.result() for job in jobs)
-    assert first == second == write_cell(str(tmp_path), "0", (0, 0), block)
-    assert [key for key, _ in Blobs(str(tmp_path)).list("0/c")] == ["0/c/0/0"]
-    np.testing.assert_array_equal(zarr.open_array(str(tmp_path / "0"), mode="r")[...], block)
-
-
-def test_block_of_another_shape(tmp_path):
-    make_array(tmp_path, "uint8", (6, 6), (4, 4), (4, 4))
-    with pytest.raises(StorageError, match=r"block \(4, 4\) is not the cell \(1, 1\) of \(2, 2\)"):
-        write_cell(str(tmp_path), "0", (1, 1), np.zeros((4, 4), np.uint8))
-    assert list(Blobs(str(tmp_path)).list("0/c")) == []
 
 
 def test_array_metadata(tmp_path):
