@@ -246,7 +246,7 @@ ANSWERS = [
 def test_refusals_have_advice_and_no_secrets(
     bucket, object_server, monkeypatch, answer, error, message
 ):
-    monkeypatch.setenv("MASKMILL_STORE_DEADLINE", "0.3")
+    monkeypatch.setenv("MASKMILL_STORE_DEADLINE", "1")
     blobs = Blobs(f"{bucket}/run")
     with object_server.answering(lambda asked: answer):
         for act in (
