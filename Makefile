@@ -8,7 +8,8 @@ READY := $(VENV)/.ready
 SERVICES := .venv-services
 SERVICES_READY := $(SERVICES)/.ready
 PACKAGES := radosgw ceph-mon ceph-osd ceph-common \
-	swift-proxy swift-account swift-container swift-object memcached
+	swift-proxy swift-account swift-container swift-object memcached \
+	slurm-wlm munge iproute2 postgresql postgresql-client chromium
 
 # Files are spread over a few processes; each starts Ray at most once.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.executors import Executor, SerialExecutor
 from flows.jobs import EvaluateJob
-from flows.sizing import default_workers
+from flows.sizing import default_workers, lent_cpus
 
 if TYPE_CHECKING:
     from flows.jobs import ClassifyJob, TrainJob, VerifyJob, VolumeJob
@@ -20,7 +20,7 @@ def make_executor(job: VolumeJob | ClassifyJob) -> Executor:
 
 def make_reading_executor(job: VerifyJob) -> Executor:
     """The executor of a verification: every worker reads and computes nothing."""
-    return _executor(job, job.workers or os.cpu_count() or 1)
+    return _executor(job, job.workers or lent_cpus())
 
 
 def make_training_executor(job: TrainJob) -> Executor:
@@ -47,7 +47,7 @@ def training_workers(job: TrainJob) -> int:
     """Networks that are trained at once: one for each CPU, where there are folds."""
     if job.executor == "serial" or not job.folds:
         return 1
-    return min(job.folds, job.workers or os.cpu_count() or 1)
+    return min(job.folds, job.workers or lent_cpus())
 
 
 def training_threads(job: TrainJob) -> int:
@@ -63,12 +63,12 @@ def worker_count(job: VolumeJob | ClassifyJob) -> int:
         return 1
     # Counting runs in one thread; a network's runtime takes two.
     counting = isinstance(job, EvaluateJob)
-    return job.workers or (os.cpu_count() or 1 if counting else default_workers())
+    return job.workers or (lent_cpus() if counting else default_workers())
 
 
 def cpus_per_worker(workers: int) -> float:
     """Whole CPUs for each worker, or a fraction where there are more workers than CPUs."""
-    cpus = os.cpu_count() or 1
+    cpus = lent_cpus()
     return float(cpus // workers) if workers <= cpus else cpus / workers
 
 

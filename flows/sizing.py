@@ -81,4 +81,13 @@ def default_memory(workers: int | None) -> int:
 
 def default_workers() -> int:
     """One worker for every two CPUs."""
-    return max(1, (os.cpu_count() or 1) // 2)
+    return max(1, lent_cpus() // 2)
+
+
+def lent_cpus() -> int:
+    """CPUs that workers share: of this machine, or of all machines that ``MASKMILL_CPUS`` counts.
+
+    A process in a container or in a job of Slurm counts the machine's CPUs, not those it was lent;
+    a worker that asked for its share of those would wait for ever.
+    """
+    return int(os.environ.get("MASKMILL_CPUS") or os.cpu_count() or 1)
