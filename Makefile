@@ -53,10 +53,16 @@ audit-dependencies: $(READY)
 		echo "Offline: $(BIN)/python -m pytest -q tests/test_flows/test_security.py -k lock" >&2; \
 		exit 1; }
 
-# The lock holds hashes and no index addresses, so it names no registry.
+# Locks hold hashes and no index addresses, so they name no registry; those of images no test tools.
 lock: $(READY)
 	@$(BIN)/uv pip compile pyproject.toml --quiet --extra cpu --extra dev --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements.lock
+	@for kind in cpu gpu; do $(BIN)/uv pip compile pyproject.toml --quiet --extra $$kind --extra cluster \
+		--constraint requirements.lock --python-platform x86_64-manylinux_2_28 \
+		--python-version 3.11 --generate-hashes --no-annotate --no-header \
+		-o deploy/requirements-$$kind.lock || exit 1; done
+	@echo hatchling | $(BIN)/uv pip compile - --quiet --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header -o deploy/requirements-build.lock
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
