@@ -25,6 +25,7 @@ from flows.errors import (
     VerificationError,
 )
 from flows.executors import WorkerStartError
+from flows.logs import is_logging, start_logs
 from flows.report.safe import printable
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def run_verb(
         os.environ.setdefault(key, value)
     logging.basicConfig(level=logging.DEBUG if extra["debug"] else logging.CRITICAL)
     try:
+        if is_logging():
+            start_logs()
         with _own_stdout(debug=extra["debug"]):
             result = action(_make_job(model, given, extra))
     except Exception as error:

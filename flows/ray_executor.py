@@ -36,7 +36,7 @@ class RayExecutor:
     workers : int
         Number of actors.
     cpus_per_worker, gpus_per_worker : float
-        What each actor asks of the cluster.
+        What each actor asks of the cluster; of CPUs no more than its largest machine has.
     address : str or None
         ``auto`` or ``HOST:PORT`` of a running cluster that this machine is a part of.
     in_flight : int
@@ -86,7 +86,7 @@ class RayExecutor:
         import ray
 
         fields = current_fields()
-        start = partial(self._member, work, Surroundings(fields, is_logging()))
+        start = partial(self._member, work, Surroundings(fields, is_logging()), self._share())
         members = [start() for _ in range(self.workers)]
         meter = PoolMeter(work, self.workers, fields)
         pool = Pool(members, start, iter(items), meter, self.in_flight)
@@ -97,11 +97,19 @@ class RayExecutor:
             for member in pool.members:
                 ray.kill(member.handle)
 
-    def _member(self, work: Work, surroundings: Surroundings) -> Member:
+    def _share(self) -> float:
+        """CPUs an actor asks for: more than the largest machine has would never be granted."""
+        import ray
+
+        counts = (one["Resources"].get("CPU", 0.0) for one in ray.nodes() if one["Alive"])
+        largest: float = max(counts, default=0.0)
+        return min(self.cpus_per_worker, largest) if largest else self.cpus_per_worker
+
+    def _member(self, work: Work, surroundings: Surroundings, cpus: float) -> Member:
         import ray
 
         actor = ray.remote(Actor).options(
-            num_cpus=self.cpus_per_worker,
+            num_cpus=cpus,
             num_gpus=self.gpus_per_worker,
             max_restarts=0,
             max_task_retries=0,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter, ValidationError  # noqa: TID251 what jobs are made of
 
 from flows.errors import RequestError
 from flows.jobs import (
+    Bytes,
     ImportLabelsJob,
     InfoJob,
     PackJob,
+    Seconds,
     SegmentJob,
     TrainJob,
     make_job,
@@ -50,6 +54,26 @@ def test_whole_sizes_are_exact(number, unit):
 def test_what_is_no_size(text):
     with pytest.raises(RequestError, match="is not a size; write 8GiB, 500MB or a number of bytes"):
         make_job(SegmentJob, SEGMENT | {"memory": text})
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        (Bytes, ["8GiB", "500 mb", "1.5KiB", "4096", "7 B", 4096, "8 gigs", "-1GiB", "GiB", 0, ""]),
+        (Seconds, ["24h", "30 m", "7D", "90", 0.5, "1 week", "-3s", "h", -1]),
+    ],
+)
+def test_a_form_takes_what_the_job_takes(kind, texts):
+    """Prefect judges a deployment's parameters by their schema, before the job does."""
+    adapter = TypeAdapter(kind)
+    form = Draft202012Validator(adapter.json_schema())
+    for text in texts:
+        try:
+            adapter.validate_python(text)
+        except ValidationError:
+            assert not form.is_valid(text), text
+        else:
+            assert form.is_valid(text), text
 
 
 def test_lists_are_split_at_commas():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ def test_ray_gives_what_the_serial_executor_gives(ray_executor, tmp_path):
     assert found[4].error == "ValueError: item 4 is not to be squared"
     assert 1 <= len(pids(ours, "open")) <= WORKERS
     assert os.getpid() not in pids(ours, "item-0")
+
+
+def test_an_actor_asks_for_no_more_than_a_machine_has(one_ray_worker, tmp_path):
+    """The driver's machine may be larger than any other; a worker would be waited for for ever."""
+    found = run(replace(one_ray_worker, cpus_per_worker=64.0), Squares(str(tmp_path)), range(2))
+    assert sorted(found) == [0, 1]
 
 
 def test_a_full_disk_stops_the_map(ray_executor, tmp_path):
