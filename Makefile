@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Bytecode is kept, of packages from the start (--compile-bytecode below): a command that compiles
+# all it imports takes twice its time.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Real services for the tests of faults: an object store, one without conditional writes, a proxy.
 SERVICES := .venv-services
@@ -61,14 +64,16 @@ lock: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check "uv>=0.9"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+		--require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $(READY)
 
 # mitmproxy pins what others need in other versions: an environment of its own.
 $(SERVICES_READY): tests/services/requirements.txt | $(READY)
 	@$(PYTHON) -m venv --clear $(SERVICES)
-	@$(BIN)/uv pip install --quiet --python $(SERVICES)/bin/python --require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(SERVICES)/bin/python \
+		--require-hashes -r $<
 	@touch $@
 
 clean:
