@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Bytecode is kept, of packages from the start (--compile-bytecode below): a command that compiles
+# all it imports takes twice its time.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Real services for the tests of faults: an object store, one without conditional writes, a proxy.
 SERVICES := .venv-services
@@ -11,7 +14,8 @@ PACKAGES := radosgw ceph-mon ceph-osd ceph-common \
 	swift-proxy swift-account swift-container swift-object memcached \
 	slurm-wlm munge iproute2 postgresql postgresql-client chromium
 
-# Files are spread over a few processes; each starts Ray at most once.
+# Files of quick tests are spread over a few processes; each starts Ray at most once. Slow ones
+# follow each other: Ray gives its node half a minute to start, however busy the machine is.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-slow test-services chaos lint lock audit-dependencies clean
@@ -24,7 +28,7 @@ test: lint
 	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow and not services"
 
 test-slow: $(READY)
-	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --timeout 900 -m "slow and not services"
+	@$(BIN)/python -m pytest -q --timeout 900 -m "slow and not services"
 
 test-services: $(READY) $(SERVICES_READY)
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ]; then \
@@ -67,14 +71,16 @@ lock: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check "uv>=0.9"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+		--require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $(READY)
 
 # mitmproxy pins what others need in other versions: an environment of its own.
 $(SERVICES_READY): tests/services/requirements.txt | $(READY)
 	@$(PYTHON) -m venv --clear $(SERVICES)
-	@$(BIN)/uv pip install --quiet --python $(SERVICES)/bin/python --require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(SERVICES)/bin/python \
+		--require-hashes -r $<
 	@touch $@
 
 clean:

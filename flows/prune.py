@@ -133,7 +133,11 @@ def _newest(versions: list[Version], keep: int) -> set[str]:
     kept: set[str] = set()
     for name in {version.name for version in versions}:
         shown = [v for v in versions if v.name == name and v.state in (CURRENT, EARLIER)]
-        shown.sort(key=lambda v: (v.state == CURRENT, v.published), reverse=True)
+        # Some stores tell whole seconds only; of two versions the later has the longer number.
+        shown.sort(
+            key=lambda v: (v.state == CURRENT, v.published, len(v.directory), v.directory),
+            reverse=True,
+        )
         kept |= {version.directory for version in shown[:keep]}
     return kept
 

@@ -82,8 +82,9 @@ def evaluated(
 
 
 def without_places(result: dict[str, Any]) -> dict[str, Any]:
-    """All of a result but what tells of shards and folders."""
-    return {k: v for k, v in result.items() if k not in ("map", "shards", "run", "report")}
+    """All of a result but what tells of shards, folders and the attempt."""
+    other = ("map", "shards", "run", "report", "requests")
+    return {k: v for k, v in result.items() if k not in other}
 
 
 # --- an independent computation on whole images

@@ -16,9 +16,10 @@ import pytest
 
 from flows import prune
 from flows.jobs import PruneJob, RollbackJob, SegmentJob
-from flows.prune import prune_labels
+from flows.prune import _newest, prune_labels
 from flows.rollback import roll_back
 from flows.run_lease import RUN_LOCK, hold_run
+from flows.versions import EARLIER, Version
 from storage import label_versions
 from storage.blobs import Blobs
 from storage.labels import listed
@@ -337,6 +338,16 @@ def test_a_reader_never_sees_a_version_go(image):
     reader.join()
     assert set(seen) == {"whole"}
     assert gone >= 2
+
+
+def test_versions_of_one_second_stand_in_the_order_they_were_made_in(tmp_path):
+    """Object stores tell times in whole seconds."""
+    names = ["mask-0123abcd", *(f"mask-0123abcd-{n}" for n in range(2, 12))]
+    found = [
+        Version(name, "mask", EARLIER, f"{tmp_path}/{name}", Blobs(str(tmp_path)), 1e9)
+        for name in sorted(names)
+    ]
+    assert _newest(found, 3) == set(names[-3:])
 
 
 @pytest.mark.slow
