@@ -23,6 +23,7 @@ from storage.volume import open_image
 
 if TYPE_CHECKING:
     from flows.jobs import ManyVolumesJob, ReconcileJob, ReprocessJob, SegmentJob
+    from flows.model import Model
 
 # What there is to do about an image.
 CURRENT, TODO, FAILED, SET_ASIDE = "current", "todo", "failed", "set aside"
@@ -67,23 +68,23 @@ def look_at_all(job: ReconcileJob) -> tuple[Look, ...]:
         If the catalog, the prefix or the bundle cannot be used; a single image that cannot be
         used is a look that says so.
     """
-    asked = asked_digest(job, open_model(job.model).digest)
+    model = open_model(job.model)
     found = find_datasets(job, (job.target,))
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as threads:
-        return tuple(threads.map(partial(look_at, job, asked), found))
+        return tuple(threads.map(partial(look_at, job, model), found))
 
 
-def look_at(job: ReconcileJob, asked: str, dataset: Dataset) -> Look:
+def look_at(job: ReconcileJob, model: Model, dataset: Dataset) -> Look:
     """What there is to do about one image.
 
     Parameters
     ----------
-    asked : str
-        `asked_digest` of the job.
+    model : Model
+        The job's, which is the same for all images.
     """
-    subject = Subject(_runs(job, dataset), job.name, asked, None)
+    subject = Subject(_runs(job, dataset), job.name, asked_digest(job, model.digest), None)
     try:
-        look, prepared = planned(job, dataset)
+        look, prepared = planned(job, model, dataset)
         subject = replace(subject, image=str(prepared.identity["image"]))
         if has_mask(prepared, subject.runs, job.name):
             return Look(dataset, CURRENT, subject)
@@ -101,18 +102,19 @@ def look_at_chosen(job: ReprocessJob) -> tuple[Look, ...]:
     RequestError, StorageError, FileNotFoundError
         If a catalog, a prefix or the bundle cannot be used.
     """
-    open_model(job.model)
-    return tuple(_look_at_chosen(job, dataset) for dataset in find_datasets(job, job.datasets))
+    model = open_model(job.model)
+    found = find_datasets(job, job.datasets)
+    return tuple(_look_at_chosen(job, model, dataset) for dataset in found)
 
 
-def _look_at_chosen(job: ReprocessJob, dataset: Dataset) -> Look:
+def _look_at_chosen(job: ReprocessJob, model: Model, dataset: Dataset) -> Look:
     try:
-        return planned(job, dataset)[0]
+        return planned(job, model, dataset)[0]
     except (ValueError, OSError) as error:
         return Look(dataset, FAILED, error=message(error))
 
 
-def planned(job: ManyVolumesJob, dataset: Dataset) -> tuple[Look, Prepared]:
+def planned(job: ManyVolumesJob, model: Model, dataset: Dataset) -> tuple[Look, Prepared]:
     """The segmentation of one image, to do, and what it is made concrete to.
 
     Raises
@@ -121,7 +123,7 @@ def planned(job: ManyVolumesJob, dataset: Dataset) -> tuple[Look, Prepared]:
         If the image cannot be segmented as asked.
     """
     wanted = segment_job(job, dataset)
-    prepared = prepare(wanted)
+    prepared = prepare(wanted, model)
     run = join_url(_runs(job, dataset), f"{job.name}-{prepared.key}")
     return Look(dataset, TODO, job=wanted, run=run), prepared
 

@@ -90,8 +90,13 @@ class Prepared:
         return self.plan.region == Region.whole(self.plan.shape)
 
 
-def prepare(job: PlanJob) -> Prepared:
+def prepare(job: PlanJob, model: Model | None = None) -> Prepared:
     """Open what the job names and plan it.
+
+    Parameters
+    ----------
+    model : Model, optional
+        The job's, where it is open already.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def prepare(job: PlanJob) -> Prepared:
         One message for whatever makes the job impossible.
     """
     image = open_image(job.image)
-    model = open_model(job.model)
+    model = model or open_model(job.model)
     if model.card is not None:
         require_task(model.card, SEGMENTATION, job.model)
     dtype = mask_dtype(image, model)

@@ -225,7 +225,7 @@ def test_a_run_whose_worker_is_gone_too_is_crashed(site, sections, tmp_path):
         process.kill()
         for one in family:
             one.kill()
-        assert site.ended(run, SEEN_SECONDS + 30) == "Crashed"
+        assert site.ended(run, SEEN_SECONDS) == "Crashed"
 
 
 # --- the pages
