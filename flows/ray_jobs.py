@@ -46,10 +46,10 @@ class RayJobs:
     """
 
     def __init__(self, address: str, token: str | None) -> None:
-        self.address = address
+        self.address, self._token = address, token
         _check_address(address)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        with _refusals(address), _without(*OVERRIDES):
+        with _refusals(address, token), _without(*OVERRIDES):
             from ray.job_submission import JobSubmissionClient
 
             self._client = JobSubmissionClient(address, headers=headers)
@@ -67,7 +67,7 @@ class RayJobs:
         RequestError
             If the cluster refuses it.
         """
-        with _refusals(self.address):
+        with _refusals(self.address, self._token):
             return str(self._client.submit_job(**document))
 
     def follow(self, job: str) -> int:
@@ -148,17 +148,18 @@ def _check_address(address: str) -> None:
 
 
 @contextmanager
-def _refusals(address: str) -> Iterator[None]:
+def _refusals(address: str, token: str | None) -> Iterator[None]:
     """One message for what a cluster says no to."""
     try:
         yield
     # Ray's own errors, those of its HTTP client, and plain ones share no type.
     except Exception as error:
         text = _line(error)
-        if "uthentication required" in text:
-            text = "it asks for a token; give --token-file, or RAY_AUTH_TOKEN_PATH"
-        elif "uthentication failed" in text:
-            text = "it does not know this token; give the cluster's own with --token-file"
+        # Which of the two it is does not tell who gave the token: Ray finds one by itself too.
+        if "uthentication required" in text or "uthentication failed" in text:
+            given = "that was another one" if token else "none was given"
+            text = f"it asks for its own token, and {given}; name the file that holds it with "
+            text += "--token-file or RAY_AUTH_TOKEN_PATH"
         raise RequestError(f"Ray at {address} refused: {text}") from error
 
 

@@ -110,7 +110,7 @@ class Site:
             method=method,
         )
         try:
-            with urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urlopen(request, timeout=60) as answer:  # noqa: S310 the same
                 return json.loads(answer.read() or b"null")
         except HTTPError as error:
             error.add_note(error.read().decode(errors="replace")[-600:])

@@ -148,8 +148,8 @@ def test_a_cluster_that_is_not_for_us(cluster, tmp_path):
     (tmp_path / "wrong").write_text("wrong")
     place = ("maskmill", "submit", "ray", "--no-check", "--address", cluster.dashboard)
     for token, match in (
-        ((), "it asks for a token; give --token-file"),
-        (("--token-file", tmp_path / "wrong"), "does not know this token"),
+        ((), "none was given; name the file"),
+        (("--token-file", tmp_path / "wrong"), "asks for its own token, and that was another one"),
     ):
         done = cluster.run(*place, *token, *segment)
         assert done.returncode == 2, done.stderr

@@ -82,8 +82,8 @@ def test_the_verbs_of_the_contract_are_there():
     listed = maskmill("--help").out
     assert [
         *("demo", "import", "import-labels", "export", "info", "pack", "train", "plan"),
-        *("segment", "evaluate", "audit", "classify", "verify", "repair", "rollback", "prune"),
-        "report",
+        *("segment", "reconcile", "evaluate", "audit", "classify", "verify", "repair"),
+        *("rollback", "prune", "report", "submit"),
     ] == VERBS
     assert all(f"  {verb} " in listed for verb in VERBS)
     assert maskmill().out == listed

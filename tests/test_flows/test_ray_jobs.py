@@ -117,7 +117,7 @@ def test_the_end_of_a_job_is_that_of_its_command(state, code, expected, capsys):
 
 @pytest.mark.parametrize(
     ("token", "match"),
-    [(None, "it asks for a token; give --token-file"), ("wrong", "does not know this token")],
+    [(None, "none was given; name the file"), ("wrong", "asks for its own token, and that was ")],
 )
 def test_a_cluster_that_is_not_for_us(token, match):
     with served(Dashboard()) as address, pytest.raises(RequestError, match=match):

@@ -153,7 +153,7 @@ def test_settings_that_are_there_stay():
 
 @pytest.mark.usefixtures("empty_environment")
 def test_a_token_is_heeded_without_being_asked_for():
-    os.environ["RAY_AUTH_TOKEN_PATH"] = "/run/secrets/token"  # noqa: S105 a path
+    os.environ["RAY_AUTH_TOKEN_PATH"] = "/run/secrets/token"  # noqa: S105 only a path
     apply_settings(HEAD)
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
