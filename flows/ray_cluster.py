@@ -23,6 +23,7 @@ FRAME_HEADER_BYTES = 9
 SETTINGS_FRAME = 4
 # Ray hands the type of this error on as a text only.
 REFUSED = "InvalidAuthToken"
+SLOW_START = "timed out during startup"
 
 
 def connect(address: str, options: dict[str, Any]) -> None:
@@ -43,11 +44,9 @@ def connect(address: str, options: dict[str, Any]) -> None:
         If it does not take our token.
     """
     _knock(address)
-    import ray
-
     try:
         with _own_signals():
-            ray.init(address, **options)
+            _init(address, options)
     except ValueError:
         raise
     except Exception as error:
@@ -61,6 +60,20 @@ def connect(address: str, options: dict[str, Any]) -> None:
         raise WorkerStartError(
             f"Ray could not be started or reached ({reason}); run the same command again"
         ) from error
+
+
+def _init(address: str, options: dict[str, Any]) -> None:
+    """``ray.init``, once more where a node was not there within Ray's own half a minute."""
+    import ray
+
+    try:
+        ray.init(address, **options)
+    except Exception as error:
+        if SLOW_START not in str(error):
+            raise
+        # What the first try has started ends with this process.
+        ray.shutdown()
+        ray.init(address, **options)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -16,7 +17,7 @@ import pytest
 from flows import ray_cluster
 from flows.errors import RequestError
 from flows.executors import WorkerStartError
-from flows.ray_cluster import _knock
+from flows.ray_cluster import SLOW_START, _knock, connect
 from flows.ray_executor import RayExecutor
 from flows.ray_settings import KEEPALIVE, QUIET, apply_settings, cluster_address, host_and_port
 
@@ -213,3 +214,24 @@ def test_ray_is_let_in():
         server.stop(None).wait()
     _knock("auto")
     _knock("local")
+
+
+def test_a_node_that_was_slow_to_start_is_started_once_more(monkeypatch):
+    assert SLOW_START in Path(find_spec("ray._private.node").origin).read_text()
+    tries = []
+
+    def start(address, **options):
+        tries.append((address, options))
+        if len(tries) < enough:
+            raise RuntimeError(f"The current node {SLOW_START}. This could happen …")
+
+    monkeypatch.setattr("ray.init", start)
+    monkeypatch.setattr("ray.shutdown", lambda: tries.append("shutdown"))
+    enough = 3
+    connect("local", {"num_cpus": 1})
+    assert tries == [("local", {"num_cpus": 1}), "shutdown", ("local", {"num_cpus": 1})]
+    tries.clear()
+    enough = 9
+    with pytest.raises(WorkerStartError, match="run the same command again"):
+        connect("local", {})
+    assert len(tries) == 3
