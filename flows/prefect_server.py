@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 PARENT_SECONDS = 1.0
+# Prefect's own five last a minute, twice: too long to wait for a server that will not come back.
+RETRIES = 3
 APPLICATION = "prefect.server.api.server:create_app"
 EMBEDDED = {
     "PREFECT_UI_ENABLED": "0",
@@ -61,6 +63,7 @@ def prefect_server() -> Iterator[None]:
     from prefect.settings import (  # noqa: TID251 no flow here
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
         temporary_settings,
     )
 
@@ -80,10 +83,12 @@ def prefect_server() -> Iterator[None]:
         )
         try:
             _await(server, f"{url}/health", said)
-            with (
-                temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}),
-                _while_alive(server),
-            ):
+            ours = {
+                PREFECT_API_URL: url,
+                PREFECT_API_AUTH_STRING: password,
+                PREFECT_CLIENT_MAX_RETRIES: RETRIES,
+            }
+            with temporary_settings(ours), _while_alive(server):
                 yield
         finally:
             _stop(server)
