@@ -38,7 +38,7 @@ say() { echo "maskmill: $*" >&2; }
 attempt=$((${SLURM_RESTART_COUNT:-0} + 1))
 say "job $SLURM_JOB_ID, attempt $attempt, on $SLURM_JOB_NODELIST"
 
-driver= steps=() stopping=0 overdue=
+driver= steps=() nodes=() stopping=0 overdue=
 
 # Shortly before the walltime: finish what is begun, and nothing else.
 stop() {
@@ -99,8 +99,17 @@ finish() {
     rm -f "$RAY_AUTH_TOKEN_PATH"
     [ -z "$overdue" ] || kill "$overdue" 2>/dev/null
     [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null
+    tidy
     end_steps
     wait
+}
+# What was killed on its machine could not tidy up there: another step does, if it may still start.
+tidy() {
+    local one
+    for one in "${!steps[@]}"; do
+        kill -0 "${steps[one]}" 2>/dev/null || timeout 20 srun --overlap --nodes=1 --ntasks=1 \\
+            --nodelist="${nodes[one]}" --mem=0 rm -rf "$here.$one" 2>/dev/null
+    done
 }
 # An srun that is told to end kills its machine's part at once; a step that is told so tidies up.
 end_steps() {
@@ -135,7 +144,7 @@ step() {
     srun --overlap --nodes=1 --ntasks=1 --nodelist="$node" --cpus-per-task=@@cpus@@ --mem=0 \\
         @@steps@@bash -c "$(declare -p launcher); $(declare -f machine); machine $folder $*" \\
         >"maskmill-$SLURM_JOB_ID-$node.log" 2>&1 &
-    steps+=("$!")
+    steps+=("$!") nodes+=("$node")
 }
 # Wait up to five minutes for something that Ray makes.
 until_there() {
