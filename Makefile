@@ -18,7 +18,7 @@ PACKAGES := radosgw ceph-mon ceph-osd ceph-common \
 # follow each other: Ray gives its node half a minute to start, however busy the machine is.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-slow test-services chaos lint lock audit-dependencies clean
+.PHONY: demo test test-slow test-services test-long services chaos lint lock audit-dependencies clean
 
 demo: $(READY)
 	@$(BIN)/maskmill demo --out demo-output
@@ -30,14 +30,20 @@ test: lint
 test-slow: $(READY)
 	@$(BIN)/python -m pytest -q --timeout 900 -m "slow and not services"
 
-test-services: $(READY) $(SERVICES_READY)
+test-services: services
+	@$(BIN)/python -m pytest -q -m services
+
+# Both, two files at a time: services are waited for more than they compute.
+test-long: services
+	@$(BIN)/python -m pytest -q --timeout 900 -n 2 --dist loadfile -m "slow or services"
+
+services: $(READY) $(SERVICES_READY)
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
 	else \
 		echo "as root: apt-get install --no-install-recommends $(PACKAGES)" >&2; exit 1; \
 	fi
-	@$(BIN)/python -m pytest -q -m services
 
 # Twenty runs, each with one process killed at a random moment; all have to end with the same bytes.
 chaos: $(READY)

@@ -38,7 +38,7 @@ def source(tmp_path_factory):
     image = make_image(folder, voxels, "zyx", voxel_size=(0.05, 0.01, 0.01), unit="micrometer")
     make_truth(image, (voxels // 90).astype(np.uint8), "zyx")
     intensity = {"rule": "fixed", "low": [0.0], "high": [255.0]}
-    make_bundle(folder / "bundle", intensity, width=8, depth=3)
+    make_bundle(folder / "bundle", intensity, width=4, depth=3)
     budget = least_budget(image=image, model=str(folder / "bundle")) + 2 * 2**20
     (folder / "budget").write_text(str(budget))
     return folder
@@ -114,7 +114,7 @@ def test_a_job_over_three_hosts_of_which_one_is_cut_off(cluster, image, source, 
     finally:
         lost.mend()
     assert process.returncode == 0, err
-    assert json.loads(out)["exit_code"] == 0
+    assert json.loads(out)["job"]
     assert cluster.token.read_text() not in out + err
     print(f"\nended {time.monotonic() - cut:.0f} s after the cut")
     assert made(image) == serial

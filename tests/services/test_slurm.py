@@ -38,7 +38,7 @@ def source(tmp_path_factory):
     image = make_image(folder, voxels, "zyx", voxel_size=(0.05, 0.01, 0.01), unit="micrometer")
     make_truth(image, (voxels // 90).astype(np.uint8), "zyx")
     intensity = {"rule": "fixed", "low": [0.0], "high": [255.0]}
-    make_bundle(folder / "bundle", intensity, width=8, depth=3)
+    make_bundle(folder / "bundle", intensity, width=4, depth=3)
     # A little above the least: as many shards as there are sections.
     budget = least_budget(image=image, model=str(folder / "bundle")) + 2 * 2**20
     (folder / "budget").write_text(str(budget))

@@ -103,7 +103,7 @@ class Started:
 
     def workers(self):
         """Processes that compute shards."""
-        return [p for p in self.family if "_Actor" in " ".join(p.cmdline())]
+        return [p for p in self.family if "ray::Actor" in " ".join(p.cmdline())]
 
     def wait(self):
         """Exit code, once every process it started is gone too."""
