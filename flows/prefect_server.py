@@ -32,7 +32,7 @@ START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 PARENT_SECONDS = 1.0
 # Prefect's own five last a minute, twice: too long to wait for a server that will not come back.
-RETRIES = 3
+RETRIES = 2
 APPLICATION = "prefect.server.api.server:create_app"
 EMBEDDED = {
     "PREFECT_UI_ENABLED": "0",
