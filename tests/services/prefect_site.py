@@ -79,7 +79,7 @@ class Site:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def deploy(self) -> None:
-        """Make the work pool, all shipped deployments, without schedules, and the automation."""
+        """Make the work pool, all shipped deployments, without schedules, and the automations."""
         variables = {f"MASKMILL_{name}": "later" for name in ("IMAGES", "MODEL", "NAME")}
         file = DEPLOY / "prefect.yaml"
         for arguments in (
@@ -129,10 +129,15 @@ class Site:
 
     def schedule(self, name: str, job: dict[str, Any], seconds: float | None = None) -> None:
         """Have a deployment run again and again with a job, or no more."""
-        often = {"slug": "often", "schedule": {"interval": seconds}, "active": True}
-        schedules = [] if seconds is None else [often]
-        body = {"schedules": schedules} | ({"parameters": {"job": job}} if job else {})
-        self.call(f"deployments/{self.deployment(name)['id']}", body, method="PATCH")
+        known = self.deployment(name)
+        place = f"deployments/{known['id']}"
+        for old in known["schedules"]:
+            self.call(f"{place}/schedules/{old['id']}", method="DELETE")
+        if job:
+            self.call(place, {"parameters": {"job": job}}, method="PATCH")
+        if seconds is not None:
+            often = {"schedule": {"interval": seconds}, "active": True}
+            self.call(f"{place}/schedules", [often])
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         """Runs of a deployment that have started, oldest first."""

@@ -228,6 +228,26 @@ def test_a_run_whose_worker_is_gone_too_is_crashed(site, sections, tmp_path):
         assert site.ended(run, SEEN_SECONDS) == "Crashed"
 
 
+def test_a_run_that_was_taken_and_does_not_start_is_crashed(site, tmp_path):
+    """As a worker leaves it that is stopped in between; here the wait is a short one."""
+    text = (DEPLOY / "automations.yaml").read_text()
+    assert "within: 900" in text
+    file = tmp_path / "automations.yaml"
+    text = (
+        text[: text.index("automations:")]
+        + "automations:\n"
+        + text[text.index("  - name: crash-runs-that") :]
+    )
+    file.write_text(text.replace("within: 900", "within: 5").replace("that-do-not-start", "soon"))
+    assert site.prefect("automation", "create", "--from-file", file).code == 0
+    job = {"image": "a.zarr", "labels": "cells", "truth": "truth"}
+    run = site.start("evaluate-volume/evaluate-volume", job)
+    state = {"state": {"type": "PENDING", "name": "Submitting"}, "force": False}
+    site.call(f"flow_runs/{run}/set_state", state)
+    assert site.ended(run, SEEN_SECONDS) == "Crashed"
+    assert site.prefect("automation", "delete", "crash-runs-soon").code == 0
+
+
 # --- the pages
 
 

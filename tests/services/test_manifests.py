@@ -135,7 +135,8 @@ def test_a_server_is_set_up_and_set_up_again(settings, tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
     wanted = yaml.safe_load((DEPLOY / "prefect.yaml").read_text())["deployments"]
     assert known(settings, "deployments", "name") == sorted(one["name"] for one in wanted)
-    assert known(settings, "automations", "name") == ["crash-runs-without-a-sign-of-life"]
+    names = ["crash-runs-that-do-not-start", "crash-runs-without-a-sign-of-life"]
+    assert sorted(known(settings, "automations", "name")) == names
     limits = dict(known(settings, "work_queues", "name", "concurrency_limit"))
     assert (limits["gpu"], limits["cpu"]) == (2, None)
 

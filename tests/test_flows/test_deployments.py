@@ -14,6 +14,18 @@ from prefect.cli.deploy._models import (  # noqa: TID251 the models of `prefect 
 from prefect.client.schemas.schedules import CronSchedule  # noqa: TID251 what a schedule is
 from prefect.events.schemas.automations import AutomationCore  # noqa: TID251 what is created
 from prefect.settings.models.flows import FlowsSettings  # noqa: TID251 what is set
+from prefect.states import (  # noqa: TID251 names of states
+    AwaitingConcurrencySlot,
+    AwaitingRetry,
+    Cancelling,
+    InfrastructurePending,
+    Late,
+    Pending,
+    Retrying,
+    Running,
+    Scheduled,
+    Submitting,
+)
 from prefect.utilities.callables import parameter_schema  # noqa: TID251 what a page asks for
 
 from flows.jobs import Job
@@ -139,16 +151,43 @@ def test_pools_of_every_kind_are_whole(kind):
     assert ("image" in pool["job_variables"]) == (not kind.startswith("process"))
 
 
+ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed")}
+
+
+def automations():
+    """The triggers that ship, once Prefect has taken them, by what they wait for."""
+    documents = yaml.safe_load((DEPLOY / "automations.yaml").read_text())["automations"]
+    found = [AutomationCore.model_validate(document) for document in documents]
+    for one in found:
+        (action,) = one.actions
+        assert (action.type, action.state.value) == ("change-flow-run-state", "CRASHED")
+    return [one.trigger for one in found]
+
+
 def test_a_run_that_misses_three_signs_of_life_is_crashed():
-    (automation,) = yaml.safe_load((DEPLOY / "automations.yaml").read_text())["automations"]
-    made = AutomationCore.model_validate(automation)
-    assert made.trigger.within.total_seconds() == 3 * 30
+    trigger, _ = automations()
+    assert trigger.within.total_seconds() == 3 * 30
     heartbeat = "prefect.flow-run.heartbeat"
-    assert made.trigger.after == {heartbeat}
-    ends = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed")}
-    assert made.trigger.expect == {heartbeat, *ends}
-    (action,) = made.actions
-    assert (action.type, action.state.value) == ("change-flow-run-state", "CRASHED")
+    assert trigger.after == {heartbeat}
+    assert trigger.expect == {heartbeat, *ENDS}
+
+
+def test_a_run_that_was_taken_has_to_start():
+    _, trigger = automations()
+    pending = {state().name for state in (Pending, Submitting, InfrastructurePending)}
+    assert trigger.after == {f"prefect.flow-run.{name}" for name in pending}
+    # Back in the queue is no failure to start.
+    states = (
+        AwaitingConcurrencySlot,
+        AwaitingRetry,
+        Cancelling,
+        Late,
+        Retrying,
+        Running,
+        Scheduled,
+    )
+    others = {f"prefect.flow-run.{state().name}" for state in states}
+    assert trigger.expect == others | ENDS
 
 
 def test_settings_hold_no_secret():
