@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
+from functools import partial
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
@@ -14,9 +16,10 @@ from flows.executors import WorkerStartError, describe
 from flows.ray_settings import host_and_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KNOCK_SECONDS = 10.0
+START_SECONDS = 180.0
 # A client of HTTP/2 begins with this, and an empty frame of settings; RFC 9113, section 3.4.
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 FRAME_HEADER_BYTES = 9
@@ -67,13 +70,42 @@ def _init(address: str, options: dict[str, Any]) -> None:
     import ray
 
     try:
-        ray.init(address, **options)
+        _within(START_SECONDS, partial(ray.init, address, **options))
     except Exception as error:
         if SLOW_START not in str(error):
             raise
         # What the first try has started ends with this process.
         ray.shutdown()
-        ray.init(address, **options)
+        _within(START_SECONDS, partial(ray.init, address, **options))
+
+
+def _within(seconds: float, action: Callable[[], object]) -> None:
+    """Carry out an action that may wait for ever on a process that has died.
+
+    Raises
+    ------
+    TimeoutError
+        If it takes longer; it is left alone then, in a thread that keeps nothing from ending.
+    """
+    done: Queue[BaseException | None] = Queue()
+
+    def act() -> None:
+        try:
+            action()
+        except BaseException as error:
+            done.put(error)
+        else:
+            done.put(None)
+            # What Ray has started is killed by the kernel when the thread that did so ends.
+            threading.Event().wait()
+
+    threading.Thread(target=act, daemon=True, name="ray-start").start()
+    try:
+        error = done.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"it did not answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -50,6 +50,8 @@ QUIET = {
 PRIVATE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_enable_metrics_collection": "0",
+    # The first driver would wait for workers started in advance; for ever, if one of them dies.
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_grpc_client_keepalive_time_ms": "10000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
     "RAY_health_check_period_ms": "3000",

@@ -197,7 +197,8 @@ def test_a_run_that_ends_early_is_seen_and_goes_on(site, worker, sections):
     flow = next(p for p in site.processes(run) if "prefect.engine" in " ".join(p.cmdline()))
     flow.kill()
     assert site.ended(run, SEEN_SECONDS) == "Crashed"
-    assert "maskmill-resume" in site.artifacts(run)
+    # The worker's own hook, in a process that it starts once the state is known.
+    await_event(lambda: "maskmill-resume" in site.artifacts(run), SEEN_SECONDS)
 
     run = begin(site, sections, 1)
     for process in site.processes(run):

@@ -17,7 +17,7 @@ import pytest
 from flows import ray_cluster
 from flows.errors import RequestError
 from flows.executors import WorkerStartError
-from flows.ray_cluster import SLOW_START, _knock, connect
+from flows.ray_cluster import SLOW_START, _knock, _within, connect
 from flows.ray_executor import RayExecutor
 from flows.ray_settings import KEEPALIVE, QUIET, apply_settings, cluster_address, host_and_port
 
@@ -216,6 +216,13 @@ def test_ray_is_let_in():
     _knock("local")
 
 
+@pytest.fixture
+def fresh_ray():
+    """Ray reads its settings when it is imported: the ones that tests after this one need."""
+    apply_settings("local")
+
+
+@pytest.mark.usefixtures("fresh_ray")
 def test_a_node_that_was_slow_to_start_is_started_once_more(monkeypatch):
     assert SLOW_START in Path(find_spec("ray._private.node").origin).read_text()
     tries = []
@@ -235,3 +242,22 @@ def test_a_node_that_was_slow_to_start_is_started_once_more(monkeypatch):
     with pytest.raises(WorkerStartError, match="run the same command again"):
         connect("local", {})
     assert len(tries) == 3
+
+
+@pytest.mark.usefixtures("fresh_ray")
+def test_a_start_that_waits_for_ever_is_given_up(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(ray_cluster, "START_SECONDS", 0.2)
+    monkeypatch.setattr("ray.init", lambda address, **options: ended.wait())
+    with pytest.raises(WorkerStartError, match=r"did not answer within 0\.2 s.*again"):
+        connect("local", {})
+    ended.set()
+
+
+def test_what_has_started_ray_stays_as_long_as_ray():
+    """The kernel ends the processes of a thread that has ended."""
+    threads = []
+    _within(5, lambda: threads.append(threading.current_thread()))
+    time.sleep(0.2)
+    assert threads[0].is_alive()
+    assert threads[0].daemon
