@@ -6,18 +6,19 @@ import os
 import signal
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
 from flows.executors import WorkerStartError, describe
-from flows.ray_settings import host_and_port
+from flows.ray_settings import LOCAL, host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+STDERR = 2
 KNOCK_SECONDS = 10.0
 START_SECONDS = 180.0
 # A client of HTTP/2 begins with this, and an empty frame of settings; RFC 9113, section 3.4.
@@ -48,7 +49,7 @@ def connect(address: str, options: dict[str, Any]) -> None:
     """
     _knock(address)
     try:
-        with _own_signals():
+        with _own_signals(), nullcontext() if address == LOCAL else _unsaid():
             _init(address, options)
     except ValueError:
         raise
@@ -156,6 +157,19 @@ def cluster_errors() -> Iterator[None]:
     except ray.exceptions.RayError as error:
         reason = describe(error).partition("\n")[0]
         raise WorkerStartError(f"Ray does not answer ({reason})") from error
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Keep what Ray's own layer says of every attempt from the user, who gets one message."""
+    kept = os.dup(STDERR)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
 
 
 @contextmanager
