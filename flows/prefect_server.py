@@ -59,6 +59,8 @@ def prefect_server() -> Iterator[None]:
     ------
     RuntimeError
         If ours does not start; the message ends with what it said last.
+    IncompleteRunError
+        If ours is killed, or takes too long to start.
     """
     from prefect.settings import (  # noqa: TID251 no flow here
         PREFECT_API_AUTH_STRING,
@@ -137,9 +139,16 @@ def _await(server: subprocess.Popen[bytes], url: str, said: Any) -> None:
         except OSError:
             time.sleep(0.1)
     if server.poll() is None:
-        raise RuntimeError(
+        raise IncompleteRunError(
             f"the embedded Prefect server did not answer within {START_SECONDS:g} s; the machine "
-            "may be too busy: run the same command again"
+            "may be too busy: run the same command again",
+            {},
+        )
+    if server.returncode < 0:
+        raise IncompleteRunError(
+            f"the embedded Prefect server was killed by signal {-server.returncode} while it "
+            "started; run the same command again",
+            {},
         )
     said.seek(0)
     lines = said.read().decode(errors="replace").splitlines() or ["it said nothing"]

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251
 
 from flows import prefect_server as embedded
 from flows.errors import IncompleteRunError, RequestError
-from flows.prefect_server import _own_home, prefect_server
+from flows.prefect_server import _await, _own_home, prefect_server
 
 
 def servers():
@@ -91,6 +91,20 @@ def test_a_run_whose_server_was_killed_is_incomplete(tmp_path, monkeypatch):
         killed(OSError("connection refused"))
     with pytest.raises(RequestError, match="my request"), prefect_server():
         killed(RequestError("my request"))
+
+
+def test_a_server_that_is_killed_or_slow_while_it_starts_is_worth_another_try(monkeypatch):
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.3)
+    nobody = "http://127.0.0.1:9/api/health"
+    with subprocess.Popen(["sleep", "60"]) as server:
+        try:
+            with pytest.raises(IncompleteRunError, match=r"within 0\.3 s.*same command again"):
+                _await(server, nobody, None)
+        finally:
+            server.kill()
+        server.wait()
+        with pytest.raises(IncompleteRunError, match=r"killed by signal 9.*same command again"):
+            _await(server, nobody, None)
 
 
 @pytest.mark.slow
