@@ -9,6 +9,7 @@ again before the work is open end the run: nothing would ever be computed.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from flows.evidence import evidence_of, evidence_of_death
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from flows.ray_pool import Member, Pool
 
 POLL_SECONDS = 0.5
+# Without a result for so long, it is looked whether there are machines at all.
+LOOK_SECONDS = 10.0
 
 
 def drive(pool: Pool, stop: threading.Event) -> Iterator[Outcome]:
     """Keep the actors busy until every item has its outcome or a stop is asked for."""
     import ray
 
+    looked = time.monotonic()
     while True:
         _open_members(pool)
         pool.meter.tell_share()
@@ -37,6 +41,10 @@ def drive(pool: Pool, stop: threading.Event) -> Iterator[Outcome]:
         if not pool.running and (stop.is_set() or pool.is_done):
             return
         finished, _ = ray.wait(waiting, timeout=POLL_SECONDS)
+        if finished or time.monotonic() > looked + LOOK_SECONDS:
+            looked = time.monotonic()
+            if not finished:
+                _check_nodes()
         for reference in finished:
             if reference not in pool.running:
                 continue
@@ -45,6 +53,16 @@ def drive(pool: Pool, stop: threading.Event) -> Iterator[Outcome]:
                 yield outcome
                 if outcome.fatal:
                     stop.set()
+
+
+def _check_nodes() -> None:
+    """Where no machine is left an actor that was asked for stays pending; nobody says so."""
+    import ray
+
+    if not any(node["Alive"] for node in ray.nodes()):
+        raise WorkerStartError(
+            "no machine of the Ray cluster is alive any more; run the same command to go on"
+        )
 
 
 def _open_members(pool: Pool) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows import ray_drive
 from flows.executors import MAX_ATTEMPTS, Outcome, SerialExecutor, WorkerStartError
 from flows.logs import VARIABLE, log_fields
 from flows.ray_cluster import cluster_errors
@@ -51,7 +52,9 @@ def test_an_actor_asks_for_no_more_than_a_machine_has(one_ray_worker, tmp_path):
 
 def test_a_full_disk_stops_the_map(ray_executor, tmp_path):
     stop = threading.Event()
-    found = run(ray_executor, Squares(str(tmp_path), full_disk=(0,)), range(1000), stop)
+    found = run(
+        ray_executor, Squares(str(tmp_path), full_disk=(0,), seconds=0.2), range(1000), stop
+    )
     assert found[0].fatal
     assert found[0].attempts == 1
     assert len(found) <= 2 * WORKERS * IN_FLIGHT
@@ -157,6 +160,14 @@ def test_a_cluster_that_does_not_answer_is_no_error_of_the_work(ray_executor):
         raise ray.exceptions.RaySystemError("gone")
     with pytest.raises(ConnectionError, match="the store's"), cluster_errors():
         raise ConnectionError("the store's")
+
+
+def test_a_cluster_whose_machines_are_all_gone_ends_the_map(ray_executor, tmp_path, monkeypatch):
+    """Actors that were asked for would stay pending."""
+    monkeypatch.setattr(ray_drive, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": False, "Resources": {}}])
+    with pytest.raises(WorkerStartError, match="no machine of the Ray cluster is alive"):
+        run(ray_executor, Gate(str(tmp_path)), range(2), threading.Event())
 
 
 @pytest.mark.slow
