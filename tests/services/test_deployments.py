@@ -239,7 +239,7 @@ def test_a_run_that_was_taken_and_does_not_start_is_crashed(site, tmp_path):
         + "automations:\n"
         + text[text.index("  - name: crash-runs-that") :]
     )
-    file.write_text(text.replace("within: 900", "within: 5").replace("that-do-not-start", "soon"))
+    file.write_text(text.replace("within: 900", "within: 10").replace("that-do-not-start", "soon"))
     assert site.prefect("automation", "create", "--from-file", file).code == 0
     job = {"image": "a.zarr", "labels": "cells", "truth": "truth"}
     run = site.start("evaluate-volume/evaluate-volume", job)
