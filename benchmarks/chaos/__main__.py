@@ -4,7 +4,8 @@ Run ``python -m benchmarks.chaos --runs 20 --seed 1 --out FOLDER [--store local|
 run the command, one Ray worker, Ray's local scheduler or the Prefect server gets signal 9 at a
 random moment; then the same command is given until it is done. The mask, its metadata, the list
 of labels and the scores have to be byte for byte those of an undisturbed run. FOLDER/runs.jsonl
-gets a line for each run; the same command goes on from there. Exit code 1 if a run differs.
+gets a line for each run; the same command goes on from there. Exit code 1 if a run differs or a
+command hung and had to be killed.
 
 ``--store s3`` takes the store that ``--url`` and the usual variables name, or starts a Ceph
 gateway of its own.
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.chaos.draws import MIXED, VICTIMS, Draw, draw
 from benchmarks.chaos.evidence import differences
-from benchmarks.chaos.runs import HOMES, LOGS, Bench, Usual, disturbed, undisturbed
+from benchmarks.chaos.runs import HOMES, LOGS, Bench, Usual, disturbed, hung, undisturbed
 from benchmarks.chaos.specimen import Place, make_source
 from benchmarks.chaos.table import markdown
 from storage.stores import join_url
@@ -51,7 +52,7 @@ def main() -> int:
         reference = _reference(bench, options)
         lines = _run_all(bench, options, reference)
     sys.stdout.write(markdown(lines))
-    return int(any(line["differing"] for line in lines))
+    return int(any(line["differing"] or hung(line) for line in lines))
 
 
 def _options() -> argparse.Namespace:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from benchmarks.chaos.command import MARK, Command, start
+from benchmarks.chaos.command import MARK, TIMEOUT, Command, start
 from benchmarks.chaos.draws import DRIVER, STARTING
 from benchmarks.chaos.evidence import differences, digests, recorded, story
 from benchmarks.chaos.specimen import TRUTH
@@ -158,6 +158,11 @@ def disturbed(bench: Bench, draw: Draw, usual: Usual, expected: dict[str, str]) 
     if not differing:
         bench.remove(name)
     return line
+
+
+def hung(line: dict[str, Any]) -> bool:
+    """Whether a command of a run took so long that it had to be killed."""
+    return TIMEOUT in line["codes"]
 
 
 def _kill(command: Command, draw: Draw, usual: Usual, image: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.chaos import __main__ as chaos
 from benchmarks.chaos import runs
 from benchmarks.chaos.command import MARK, TIMEOUT, start
 from benchmarks.chaos.draws import DRIVER, MIXED, PREFECT, VICTIMS, WORKING, Draw, draw
@@ -117,6 +118,22 @@ def bench(tmp_path, monkeypatch):
         return Bench(tmp_path, Place(str(tmp_path / "copies"), source), "identity", tmp_path)
 
     return made
+
+
+@pytest.mark.parametrize(
+    ("codes", "differing", "code"),
+    [([-9, 0], [], 0), ([-9, TIMEOUT, 0], [], 1), ([-9, 0], ["result.json"], 1)],
+)
+def test_a_run_that_hung_or_differs_fails(tmp_path, monkeypatch, codes, differing, code):
+    monkeypatch.setattr(sys, "argv", ["chaos", "--runs", "1", "--out", str(tmp_path)])
+    asked = {"seed": 1, "store": "local", "executor": MIXED, "model": "identity"}
+    reference = {"asked": asked, "usual": {}, "objects": {}}
+    (tmp_path / "reference.json").write_text(json.dumps(reference))
+    line = {"number": 0, "codes": codes, "differing": differing, "seconds": 9.0}
+    line |= {"executor": "ray", "victim": DRIVER, "hit": True, "second": 1.0, "recorded": 0}
+    line |= {"partials": 0, "strays": 0, "records": {"attempts": 2, "twice": 0}}
+    (tmp_path / "runs.jsonl").write_text(json.dumps(line))
+    assert chaos.main() == code
 
 
 @pytest.mark.parametrize("torn", [False, True])
