@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import subprocess
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from flows.errors import RequestError
 from flows.ray_settings import KEEPALIVE
+from flows.submit_program import Program
 from flows.submit_shares import workers_of
 from flows.submit_template import OBJECT_STORE_BYTES
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from flows.submit_command import Command
     from flows.submit_job import SubmitJob
 
-KUBECTL_SECONDS = 60
+KUBECTL = Program("kubectl", "Kubernetes", "kubectl get rayjobs", "manifest", timeout_seconds=60)
 # A job that failed is begun again on a fresh cluster, and goes on from its records.
 RETRIES = 2
 KEPT_SECONDS = 600
@@ -74,30 +72,7 @@ def create(text: str, namespace: str) -> str:
     RequestError
         If there is no kubectl here, or the cluster refuses the manifest.
     """
-    program = shutil.which("kubectl")
-    if program is None:
-        raise RequestError(
-            "kubectl is not found here; submit from a machine that has it, "
-            "or take the manifest that --dry-run prints there"
-        )
-    try:
-        done = subprocess.run(  # noqa: S603 a program of this machine, and no shell
-            [program, "create", "--namespace", namespace, "-o", "name", "-f", "-"],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=KUBECTL_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RequestError(
-            f"Kubernetes did not answer within {KUBECTL_SECONDS} s; look with kubectl get rayjobs "
-            "whether it took the job before you submit it again"
-        ) from error
-    if done.returncode:
-        reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise RequestError(f"Kubernetes refused the job: {reason}")
-    return done.stdout.strip()
+    return KUBECTL.submit(["create", "--namespace", namespace, "-o", "name", "-f", "-"], text)
 
 
 def _cluster(job: SubmitJob) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.errors import RequestError
 from flows.ray_settings import KEEPALIVE
+from flows.submit_program import Program
 from flows.submit_shares import workers_of
 from flows.submit_template import ALONE, BEGIN, END, OBJECT_STORE_BYTES, TOGETHER, fill
 
@@ -23,7 +22,7 @@ STOP_SECONDS = 120
 # Of the time before the walltime, what is left for ending Ray and for Slurm's own imprecision.
 SPARE_SECONDS = 30
 START_SECONDS = 180
-SBATCH_SECONDS = 120
+SBATCH = Program("sbatch", "Slurm", "squeue", "file", timeout_seconds=120)
 EACH = "{}"
 
 
@@ -118,30 +117,7 @@ def submit_script(script: str) -> str:
     RequestError
         If there is no sbatch here, or Slurm refuses the job; nothing was started then.
     """
-    program = shutil.which("sbatch")
-    if program is None:
-        raise RequestError(
-            "sbatch is not found here; submit from a machine with Slurm's commands, "
-            "or take the file that --dry-run prints there"
-        )
-    try:
-        done = subprocess.run(  # noqa: S603 a program of this machine, and no shell
-            [program, "--parsable"],
-            input=script,
-            capture_output=True,
-            text=True,
-            timeout=SBATCH_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RequestError(
-            f"Slurm did not answer within {SBATCH_SECONDS} s; look with squeue whether it took the "
-            "job before you submit it again"
-        ) from error
-    if done.returncode:
-        reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise RequestError(f"Slurm refused the job: {reason}")
-    return done.stdout.strip().partition(";")[0]
+    return SBATCH.submit(["--parsable"], script).partition(";")[0]
 
 
 def clock(seconds: int) -> str:

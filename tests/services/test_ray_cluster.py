@@ -1,7 +1,6 @@
 """Real Ray on three hosts: a submitted job gives the bytes of a serial run, a cut link included."""
 
 import json
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,16 +11,19 @@ import pytest
 from tests.services.conftest import or_skip
 from tests.services.hosts import await_that, family
 from tests.services.ray_hosts import ray_cluster
-from tests.services.shell import comparable, tree
-from tests.test_flows.conftest import make_bundle
-from tests.test_flows.images import maskmill_process
-from tests.test_flows.runs import least_budget, make_image, make_truth
+from tests.services.shell import NAME
+from tests.services.stack import (
+    EARLY,
+    SECONDS,
+    copy_of,
+    made,
+    made_in_one_process,
+    make_source,
+    segmentation,
+)
+from tests.test_flows.runs import make_image
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(2400)]
-
-NAME = "cells"
-SECONDS = 900.0
-EARLY = 3
 
 
 @pytest.fixture(scope="module")
@@ -32,44 +34,12 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A stack with a truth, of 24 shards for the network beside it."""
-    folder = tmp_path_factory.mktemp("source")
-    voxels = np.random.default_rng(11).integers(0, 256, (24, 768, 768), np.uint8)
-    image = make_image(folder, voxels, "zyx", voxel_size=(0.05, 0.01, 0.01), unit="micrometer")
-    make_truth(image, (voxels // 90).astype(np.uint8), "zyx")
-    intensity = {"rule": "fixed", "low": [0.0], "high": [255.0]}
-    make_bundle(folder / "bundle", intensity, width=4, depth=3)
-    budget = least_budget(image=image, model=str(folder / "bundle")) + 2 * 2**20
-    (folder / "budget").write_text(str(budget))
-    return folder
-
-
-def copy_of(source, target):
-    """A copy of the stack with its times, which belong to its digest."""
-    shutil.copytree(source / "image.zarr", target / "image.zarr")
-    return str(target / "image.zarr")
-
-
-def segment(image, source):
-    """The segmentation, as words."""
-    model = ("--model", source / "bundle", "--truth", "truth", "--name", NAME)
-    return ["segment", image, *model, "--memory", (source / "budget").read_text()]
-
-
-def made(image):
-    """Every byte that a run leaves for readers."""
-    labels = comparable(tree(f"{image}/labels"))
-    (result,) = Path(f"{image}.runs").glob(f"{NAME}-*/result.json")
-    return labels | {"result.json": result.read_bytes()}
+    return make_source(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")
 def serial(source, tmp_path_factory):
-    """What one process makes of the stack."""
-    image = copy_of(source, tmp_path_factory.mktemp("serial"))
-    answer = maskmill_process(*segment(image, source), "--executor", "serial", timeout=SECONDS)
-    assert answer.code == 0, answer.err
-    return made(image)
+    return made_in_one_process(source, tmp_path_factory.mktemp("serial"))
 
 
 @pytest.fixture
@@ -95,7 +65,7 @@ def busy(cluster, number):
 
 
 def test_a_job_over_three_hosts_of_which_one_is_cut_off(cluster, image, source, serial):
-    arguments = [*segment(image, source), "--workers", "3"]
+    arguments = [*segmentation(image, source), "--workers", "3"]
     process = cluster.start(*submission(cluster, "--json", "--", *arguments))
 
     def worked():

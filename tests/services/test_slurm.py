@@ -1,6 +1,5 @@
 """Real Slurm: a run over two machines gives the bytes of a serial one, whatever happens to it."""
 
-import shutil
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -10,18 +9,21 @@ import pytest
 from storage.labels import listed
 from tests.services.conftest import or_skip
 from tests.services.hosts import await_that, family, kill_all
-from tests.services.shell import comparable, tree
+from tests.services.shell import NAME
 from tests.services.slurm import slurm_cluster
-from tests.test_flows.conftest import make_bundle
-from tests.test_flows.images import COMMAND, maskmill_process
-from tests.test_flows.runs import attempts, least_budget, make_image, make_truth
+from tests.services.stack import (
+    EARLY,
+    SECONDS,
+    copy_of,
+    made,
+    made_in_one_process,
+    make_source,
+    segmentation,
+)
+from tests.test_flows.images import COMMAND
+from tests.test_flows.runs import attempts, make_image
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(2400)]
-
-NAME = "cells"
-SECONDS = 900.0
-# Of 24 shards: something is finished, much is not.
-EARLY = 3
 
 
 @pytest.fixture(scope="module")
@@ -32,47 +34,12 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A stack with a truth, of 24 shards for the network beside it."""
-    folder = tmp_path_factory.mktemp("source")
-    voxels = np.random.default_rng(11).integers(0, 256, (24, 768, 768), np.uint8)
-    image = make_image(folder, voxels, "zyx", voxel_size=(0.05, 0.01, 0.01), unit="micrometer")
-    make_truth(image, (voxels // 90).astype(np.uint8), "zyx")
-    intensity = {"rule": "fixed", "low": [0.0], "high": [255.0]}
-    make_bundle(folder / "bundle", intensity, width=4, depth=3)
-    # A little above the least: as many shards as there are sections.
-    budget = least_budget(image=image, model=str(folder / "bundle")) + 2 * 2**20
-    (folder / "budget").write_text(str(budget))
-    return folder
-
-
-def options(source):
-    """The segmentation, without its image."""
-    model = ("--model", source / "bundle", "--truth", "truth", "--name", NAME)
-    return [*model, "--memory", (source / "budget").read_text()]
+    return make_source(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")
 def serial(source, tmp_path_factory):
-    """What one process makes of the stack."""
-    image = copy_of(source, tmp_path_factory.mktemp("serial"))
-    answer = maskmill_process(
-        "segment", image, *options(source), "--executor", "serial", timeout=SECONDS
-    )
-    assert answer.code == 0, answer.err
-    return made(image)
-
-
-def copy_of(source, target):
-    """A copy of the stack with its times, which belong to its digest."""
-    shutil.copytree(source / "image.zarr", target / "image.zarr")
-    return str(target / "image.zarr")
-
-
-def made(image):
-    """Every byte that a run leaves for readers."""
-    labels = comparable(tree(f"{image}/labels"))
-    (result,) = Path(f"{image}.runs").glob(f"{NAME}-*/result.json")
-    return labels | {"result.json": result.read_bytes()}
+    return made_in_one_process(source, tmp_path_factory.mktemp("serial"))
 
 
 @pytest.fixture
@@ -86,7 +53,7 @@ class Submitted:
     def __init__(self, slurm, image, source):
         self.slurm, self.image, self.folder = slurm, image, Path(image).parent
         self.number = self.submit(
-            *("--nodes", "2", "--time", "1h"), "--", "segment", image, *options(source)
+            *("--nodes", "2", "--time", "1h"), "--", *segmentation(image, source)
         )
 
     def submit(self, *arguments):
