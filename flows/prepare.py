@@ -160,8 +160,7 @@ def check_writable(url: str, advice: str) -> None:
 
 
 def _open_truth(job: PlanJob, shape: tuple[int, ...]) -> Image | None:
-    name = getattr(job, "truth", None)
-    return open_truth(job.image, name, shape) if name else None
+    return open_truth(job.image, job.truth, shape) if job.truth else None
 
 
 def open_truth(image_url: str, name: str, shape: tuple[int, ...]) -> Image:
