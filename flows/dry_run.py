@@ -7,7 +7,6 @@ what these shards leave, in a scratch folder that is removed. Nothing else is wr
 from __future__ import annotations
 
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,37 +18,37 @@ from flows.calibration import measure_shards
 from flows.estimate import Measured, cost_of, estimate_stages
 from flows.jobs import SegmentJob
 from flows.pool import cpus_per_worker, make_executor, threads_per_worker, worker_count
-from flows.prepare import prepare
-from flows.rehearsal import rehearse
+from flows.prepare import measured_now, prepare
+from flows.rehearsal import rehearse, timed
 from flows.run import INFER, open_run
 from flows.scoring import truth_key
 from flows.sizing import lent_cpus
 from flows.stages import segment_work
+from flows.tile_cost import known_cost
 from storage.blobs import Blobs
 from storage.stores import join_url, normalize_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flows.calibration import ShardRates
     from flows.executors import Executor
     from flows.jobs import DryRunJob
     from flows.prepare import Prepared
     from flows.run import Run
     from segmentation.shard import ShardResult
 
-# A larger pool is as fast a worker as this many are: it would take its machines to measure more.
+# Of a cluster no more are measured: machines do not slow each other down, and are paid for.
 MEASURED_WORKERS = 8
 ATTEMPT = "19700101T000000-00000000"
 
 
 def plan_volume(job: DryRunJob) -> dict[str, Any]:
     """Shards, tiles, memory and bytes of a job, and its seconds stage by stage."""
-    started = time.perf_counter()
-    prepared = prepare(job)
-    seconds = time.perf_counter() - started
+    seconds, prepared = timed(lambda: prepare(job))
     workers = worker_count(job)
     with _scratch(job) as folder:
-        stages, measured = _measure(job, prepared, folder, seconds)
+        prepared, stages, measured = _measure(job, prepared, folder, seconds)
     total = sum(stage["seconds"] for stage in stages.values())
     return _figures(job, prepared) | {
         "workers": workers,
@@ -118,31 +117,40 @@ def _scratch(job: DryRunJob) -> Iterator[str]:
 
 def _measure(
     job: DryRunJob, prepared: Prepared, folder: str, preparing: float
-) -> tuple[dict[str, dict[str, float]], int]:
-    """Seconds of every stage, and the workers they were measured with."""
+) -> tuple[Prepared, dict[str, dict[str, float]], int]:
+    """The job planned for its device, seconds of every stage, and the workers measured."""
     wanted = worker_count(job)
-    workers = min(wanted, MEASURED_WORKERS)
+    # Workers of one machine share its memory and disk, so that all of them are measured.
+    workers = min(wanted, MEASURED_WORKERS) if job.address else wanted
     executor = make_executor(job.model_copy(update={"workers": workers}))
     try:
-        started = time.perf_counter()
-        executor.dask_scheduler()
-        there = time.perf_counter()
-        run = _open(job, prepared, folder, executor)
-        opened = time.perf_counter()
-        results: dict[int, ShardResult] = {}
-        work, key = segment_work(run, threads_per_worker(job)), truth_key(run)
-        with run.writer(INFER, len(run.plan)) as writer:
-
-            def note(item: int, result: ShardResult) -> None:
-                results[item] = result
-                writer.append(item, _record(run, item, result, key))
-
-            shards = measure_shards(work, executor, workers, note)
-        rest = rehearse(run, executor, _lanes(job, workers), list(results.values()))
+        cluster, _ = timed(executor.dask_scheduler)
+        if known_cost(job, prepared.model) is None:
+            prepared = measured_now(job, prepared, executor)
+        opening, run = timed(lambda: _open(job, prepared, folder, executor))
+        shards, results = _calibrate(job, run, executor, workers)
+        rest = rehearse(run, executor, _lanes(job, workers), results)
     finally:
         executor.close()
-    measured = Measured(there - started, preparing + opened - there, shards, rest)
-    return estimate_stages(measured, run, wanted), shards.workers
+    rest = replace(rest, lanes=_lanes(job, wanted))
+    measured = Measured(cluster, preparing + opening, shards, rest)
+    return prepared, estimate_stages(measured, run, wanted), shards.workers
+
+
+def _calibrate(
+    job: DryRunJob, run: Run, executor: Executor, workers: int
+) -> tuple[ShardRates, list[ShardResult]]:
+    """What shards cost, and the results of those that were computed; they are recorded."""
+    results: dict[int, ShardResult] = {}
+    key = truth_key(run)
+    with run.writer(INFER, len(run.plan)) as writer:
+
+        def note(item: int, result: ShardResult) -> None:
+            results[item] = result
+            writer.append(item, _record(run, item, result, key))
+
+        work = segment_work(run, threads_per_worker(job))
+        return measure_shards(work, executor, workers, note), list(results.values())
 
 
 def _open(job: DryRunJob, prepared: Prepared, folder: str, executor: Executor) -> Run:
@@ -163,7 +171,7 @@ def _record(run: Run, item: int, result: ShardResult, key: str | None) -> dict[s
 
 
 def _lanes(job: DryRunJob, workers: int) -> int:
-    """Tasks beside the shards that run at a time: a CPU each."""
+    """Tasks beside the shards that run at a time: one for every CPU of the workers."""
     if job.executor == "serial":
         return lent_cpus()
     return max(1, round(workers * cpus_per_worker(worker_count(job))))

@@ -12,7 +12,7 @@ import math
 import time
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.calibration import spread
 from flows.publishing import leave_proof, publish_run
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from flows.run import Run
     from segmentation.shard import ShardResult
     from storage.level_cells import Index, LevelCells
+
+T = TypeVar("T")
 
 TRUTH_VOXELS = 2**26
 COPIED_OBJECTS = 8
@@ -103,10 +105,10 @@ def rehearse(run: Run, executor: Executor, lanes: int, results: list[ShardResult
     """
     check = _check_seconds(run, executor, lanes, results)
     levels = _level_rates(run, executor, lanes, results)
-    aggregate, result = _timed(lambda: collect_run(run))
+    aggregate, result = timed(lambda: collect_run(run))
     leave_proof(run, 0)
-    publish, _ = _timed(lambda: publish_run(run, "1970-01-01T00:00:00+00:00"))
-    report, _ = _timed(lambda: write_report(run, result, {}))
+    publish, _ = timed(lambda: publish_run(run, "1970-01-01T00:00:00+00:00"))
+    report, _ = timed(lambda: write_report(run, result, {}))
     return Rehearsal(
         lanes=lanes,
         truth=_truth_seconds(run.prepared, executor),
@@ -119,7 +121,7 @@ def rehearse(run: Run, executor: Executor, lanes: int, results: list[ShardResult
     )
 
 
-def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+def timed(function: Callable[[], T]) -> tuple[float, T]:
     """Seconds of a call, and what it gave."""
     started = time.perf_counter()
     found = function()
@@ -137,7 +139,7 @@ def _truth_seconds(prepared: Prepared, executor: Executor) -> float:
         extent[axis] = -(-extent[axis] // 2)
     part = tuple(slice(a, a + n) for a, n in zip(region.start, extent, strict=True))
     volume, scheduler = prepared.truth.volumes[0], executor.dask_scheduler()
-    seconds, _ = _timed(lambda: label_values(volume, part, scheduler=scheduler))
+    seconds, _ = timed(lambda: label_values(volume, part, scheduler=scheduler))
     return seconds * (region.voxels / math.prod(extent))
 
 
@@ -153,7 +155,7 @@ def _check_seconds(run: Run, executor: Executor, lanes: int, results: list[Shard
             raise RuntimeError(f"the scratch folder does not keep what is written: {problem}")
 
     check()
-    seconds, _ = _timed(check)
+    seconds, _ = timed(check)
     return seconds * (lanes / size)
 
 
@@ -167,8 +169,8 @@ def _level_rates(
     finer, level = levels[:2]
     cells = [_wanted(level, number) for number in spread(_count(level), lanes)]
     _lay_copies(run, results, {c for cell in cells for c in _below(finer, level, cell)})
-    first, _ = _timed(lambda: _build(run, executor, cells))
-    seconds, records = _timed(lambda: _build(run, executor, cells))
+    first, _ = timed(lambda: _build(run, executor, cells))
+    seconds, records = timed(lambda: _build(run, executor, cells))
     voxels = sum(_voxels(level, cell) for cell in cells)
     ratio = math.prod(level_factors(finer.grid.shape, level.grid.shape))
     return LevelRates(
@@ -225,5 +227,5 @@ def _voxels(level: LevelCells, cell: Index) -> int:
 def _record_seconds(results: list[ShardResult]) -> float:
     """Parsing one record, the mean of a few."""
     lines = [json.dumps(result.record()) for result in results] * RECORD_TRIES
-    seconds, _ = _timed(lambda: [json.loads(line) for line in lines])
+    seconds, _ = timed(lambda: [json.loads(line) for line in lines])
     return seconds / len(lines)

@@ -67,9 +67,15 @@ def duration(seconds: float) -> str:
     >>> duration(0.0312), duration(75), duration(7320), duration(200_000)
     ('0.031 s', '1 min 15 s', '2 h 2 min', '2 d 8 h')
     """
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    for large, small, big, little in ((86400, 3600, "d", "h"), (3600, 60, "h", "min")):
-        if seconds >= large:
-            return f"{seconds // large:.0f} {big} {seconds % large // small:.0f} {little}"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
