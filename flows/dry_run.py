@@ -1,37 +1,70 @@
-"""A plan without a run: what a segmentation would cost. Nothing is written."""
+"""A plan without a run: what a segmentation would take and cost.
+
+A few shards are computed by the workers the job asks for, and the other stages are rehearsed on
+what these shards leave, in a scratch folder that is removed. Nothing else is written.
+"""
 
 from __future__ import annotations
 
-import threading
-import time
-from tempfile import TemporaryDirectory
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
-from flows.executors import SerialExecutor
-from flows.pool import threads_per_worker, worker_count
-from flows.prepare import prepare
-from flows.run import intensity_of
-from flows.work import SegmentWork
-from segmentation.normalize import IntensityTransform
-from storage.write_grid import create_array
+from flows.calibration import measure_shards
+from flows.estimate import Measured, cost_of, estimate_stages
+from flows.jobs import SegmentJob
+from flows.pool import cpus_per_worker, make_executor, threads_per_worker, worker_count
+from flows.prepare import measured_now, prepare
+from flows.rehearsal import rehearse, timed
+from flows.run import INFER, open_run
+from flows.scoring import truth_key
+from flows.sizing import lent_cpus
+from flows.stages import segment_work
+from flows.tile_cost import known_cost
+from storage.blobs import Blobs
+from storage.stores import join_url, normalize_url
 
 if TYPE_CHECKING:
-    from flows.jobs import PlanJob
+    from collections.abc import Iterator
+
+    from flows.calibration import ShardRates
+    from flows.executors import Executor
+    from flows.jobs import DryRunJob
     from flows.prepare import Prepared
+    from flows.run import Run
+    from segmentation.shard import ShardResult
 
-MEASURED_SHARDS = 3
+# Of a cluster no more are measured: machines do not slow each other down, and are paid for.
+MEASURED_WORKERS = 8
+ATTEMPT = "19700101T000000-00000000"
 
 
-def plan_volume(job: PlanJob) -> dict[str, Any]:
-    """Shards, tiles, memory and bytes of a job, and its time from a few measured shards."""
-    prepared = prepare(job)
+def plan_volume(job: DryRunJob) -> dict[str, Any]:
+    """Shards, tiles, memory and bytes of a job, and its seconds stage by stage."""
+    seconds, prepared = timed(lambda: prepare(job))
+    workers = worker_count(job)
+    with _scratch(job) as folder:
+        prepared, stages, measured = _measure(job, prepared, folder, seconds)
+    total = sum(stage["seconds"] for stage in stages.values())
+    return _figures(job, prepared) | {
+        "workers": workers,
+        "workers_measured": measured,
+        "seconds_per_shard": stages["infer"]["seconds_per_shard"],
+        "estimated_seconds": round(total, 1),
+        "stages": stages,
+        "cost": cost_of(total, workers, job.price_per_hour),
+    }
+
+
+def _figures(job: DryRunJob, prepared: Prepared) -> dict[str, Any]:
+    """What follows from shapes alone, and the share of background."""
     plan = prepared.plan
     itemsize = np.dtype(prepared.image.volumes[0].dtype).itemsize
     channels = len(job.channels or ()) or _channels(prepared)
-    workers = worker_count(job)
-    seconds = _measure(job, prepared)
     return {
         "image": prepared.image.url,
         "key": prepared.key,
@@ -49,9 +82,6 @@ def plan_volume(job: PlanJob) -> dict[str, Any]:
         "read_bytes": plan.read_voxels * itemsize * channels,
         "written_bytes": plan.region.voxels * np.dtype(prepared.dtype).itemsize,
         "skippable_background": _background_share(prepared),
-        "workers": workers,
-        "seconds_per_shard": round(seconds, 4),
-        "estimated_seconds": round(seconds * len(plan) / workers, 1),
     }
 
 
@@ -71,43 +101,77 @@ def _background_share(prepared: Prepared) -> float:
     return round(zeros / total, 4)
 
 
-def _measure(job: PlanJob, prepared: Prepared) -> float:
-    """Mean seconds of a few shards spread over the plan, computed and written to a scratch folder.
+@contextmanager
+def _scratch(job: DryRunJob) -> Iterator[str]:
+    """A folder of its own for what is measured; nothing of it stays."""
+    if job.scratch is None:
+        with tempfile.TemporaryDirectory(prefix="maskmill-plan-") as folder:
+            yield folder
+        return
+    place = Blobs(join_url(normalize_url(job.scratch), f"maskmill-plan-{uuid4().hex[:8]}"))
+    try:
+        yield place.url
+    finally:
+        place.delete_all()
 
-    The first one warms up the network and is not counted.
-    """
-    plan = prepared.plan
-    chosen = sorted({len(plan) * i // MEASURED_SHARDS for i in range(MEASURED_SHARDS)})
-    executor = SerialExecutor()
-    intensity = intensity_of(prepared, executor)
-    with TemporaryDirectory(prefix="maskmill-plan-") as folder:
-        layout = prepared.layout
-        create_array(
-            folder,
-            "0",
-            shape=layout.shapes[0],
-            dtype=prepared.dtype,
-            chunks=layout.chunks[0],
-            shards=layout.cells[0],
-            axes=layout.axes,
-        )
-        work = SegmentWork(
-            image=prepared.image.volumes[0],
-            target=folder,
-            path="0",
-            dtype=prepared.dtype,
-            model=prepared.model.folder,
-            plan=plan,
-            transform=IntensityTransform.from_dict(intensity) if intensity else None,
-            channels=job.channels,
-            threads=threads_per_worker(job),
-        )
-        started = 0.0
-        for number, outcome in enumerate(
-            executor.map(work, [chosen[0], *chosen], threading.Event())
-        ):
-            if outcome.error is not None:
-                raise RuntimeError(f"shard {outcome.item} of the plan fails: {outcome.error}")
-            if number == 0:
-                started = time.perf_counter()
-    return (time.perf_counter() - started) / len(chosen)
+
+def _measure(
+    job: DryRunJob, prepared: Prepared, folder: str, preparing: float
+) -> tuple[Prepared, dict[str, dict[str, float]], int]:
+    """The job planned for its device, seconds of every stage, and the workers measured."""
+    wanted = worker_count(job)
+    # Workers of one machine share its memory and disk, so that all of them are measured.
+    workers = min(wanted, MEASURED_WORKERS) if job.address else wanted
+    executor = make_executor(job.model_copy(update={"workers": workers}))
+    try:
+        cluster, _ = timed(executor.dask_scheduler)
+        if known_cost(job, prepared.model) is None:
+            prepared = measured_now(job, prepared, executor)
+        opening, run = timed(lambda: _open(job, prepared, folder, executor))
+        shards, results = _calibrate(job, run, executor, workers)
+        rest = rehearse(run, executor, _lanes(job, workers), results)
+    finally:
+        executor.close()
+    rest = replace(rest, lanes=_lanes(job, wanted))
+    measured = Measured(cluster, preparing + opening, shards, rest)
+    return prepared, estimate_stages(measured, run, wanted), shards.workers
+
+
+def _calibrate(
+    job: DryRunJob, run: Run, executor: Executor, workers: int
+) -> tuple[ShardRates, list[ShardResult]]:
+    """What shards cost, and the results of those that were computed; they are recorded."""
+    results: dict[int, ShardResult] = {}
+    key = truth_key(run)
+    with run.writer(INFER, len(run.plan)) as writer:
+
+        def note(item: int, result: ShardResult) -> None:
+            results[item] = result
+            writer.append(item, _record(run, item, result, key))
+
+        work = segment_work(run, threads_per_worker(job))
+        return measure_shards(work, executor, workers, note), list(results.values())
+
+
+def _open(job: DryRunJob, prepared: Prepared, folder: str, executor: Executor) -> Run:
+    """The run of the job, but in the scratch folder."""
+    container = join_url(folder, "masks.zarr")
+    fields = job.model_dump(exclude={"price_per_hour", "scratch"})
+    places = {"name": "plan", "out": container, "runs": join_url(folder, "runs")}
+    elsewhere = replace(prepared, container=container, source=prepared.image.url)
+    return open_run(SegmentJob(**(fields | places)), elsewhere, executor, ATTEMPT)
+
+
+def _record(run: Run, item: int, result: ShardResult, key: str | None) -> dict[str, Any]:
+    """What the driver of a run writes down for a shard."""
+    region = run.plan.write_region(item)
+    place = {"start": region.start, "stop": region.stop}
+    known = {"attempt": run.attempt, "attempts": 1, "region": place, "truth": key}
+    return known | result.record()
+
+
+def _lanes(job: DryRunJob, workers: int) -> int:
+    """Tasks beside the shards that run at a time: one for every CPU of the workers."""
+    if job.executor == "serial":
+        return lent_cpus()
+    return max(1, round(workers * cpus_per_worker(worker_count(job))))

@@ -249,21 +249,34 @@ class VolumeJob(Job):
 
 
 class PlanJob(VolumeJob):
-    """Shards, tiles, memory and bytes of a segmentation, without starting it."""
+    """What decides the plan of a segmentation."""
 
     model: str = Field(description="bundle, or 'identity'")
     channels: Ints | None = Field(None, description="image channels the network gets")
     any_voxel_size: bool = Field(False, description="accept a voxel size other than the bundle's")
     out: str | None = Field(None, description="OTHER.zarr to hold labels/ instead of the image")
+    truth: str | None = Field(None, description="label to evaluate against")
+    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
+    probabilities: bool = Field(False, description="keep uint8 probabilities beside the run")
+
+
+class DryRunJob(PlanJob):
+    """Shards, tiles, memory, bytes, time and cost of a segmentation, without starting it."""
+
+    price_per_hour: float | None = Field(
+        None, ge=0, description="price of one worker for an hour, in any currency"
+    )
+    scratch: str | None = Field(
+        None,
+        description="folder or prefix for what is measured and removed again; a local temporary "
+        "folder by default",
+    )
 
 
 class SegmentJob(PlanJob):
     """The mask volume of an image, with scores where truth is given."""
 
     name: str = Field(description="name of the mask volume")
-    truth: str | None = Field(None, description="label to evaluate against")
-    ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
-    probabilities: bool = Field(False, description="keep uint8 probabilities beside the run")
     force: bool = Field(False, description="make a new version although there is one")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from flows.model import (
     mask_dtype,
     open_model,
 )
-from flows.sizing import plan_shards
+from flows.sizing import call_voxels, plan_shards
+from flows.tile_cost import is_worth_measuring, known_cost, measure_cost
 from segmentation.bundle import SEGMENTATION, require_task
 from segmentation.region import Region, parse_region
 from segmentation.tiling import BLEND_SIGMA, PADDING_RULE
@@ -34,6 +35,7 @@ from storage.stores import join_url, normalize_url
 from storage.volume import Image, open_image, open_label
 
 if TYPE_CHECKING:
+    from flows.executors import Executor
     from flows.jobs import PlanJob, SegmentJob
     from segmentation.plan import ShardPlan
 
@@ -116,10 +118,27 @@ def prepare(job: PlanJob, model: Model | None = None) -> Prepared:
         check_voxel_size(image, model.card)
     container, source = _container(job, image)
     truth = _open_truth(job, layout.shapes[0])
-    plan = plan_shards(job, image, model, layout, region, channels, dtype)
+    cost = known_cost(job, model)
+    plan = plan_shards(job, image, model, layout, region, channels, dtype, cost)
     identity = _identity(job, image, model, plan)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Prepared(image, model, layout, plan, dtype, container, source, truth, digest, identity)
+
+
+def measured(job: PlanJob, prepared: Prepared, executor: Executor) -> Prepared:
+    """The same with a plan for the workers' device, where measuring that is worth its seconds."""
+    if not is_worth_measuring(job, prepared.model, prepared.plan):
+        return prepared
+    return measured_now(job, prepared, executor)
+
+
+def measured_now(job: PlanJob, prepared: Prepared, executor: Executor) -> Prepared:
+    """The same with a plan for the workers' device, which a worker measures."""
+    image, model, dtype = prepared.image, prepared.model, prepared.dtype
+    cost = measure_cost(job, model, executor, call_voxels(job, image, model, dtype))
+    channels, region = check_channels(job.channels, image, model), prepared.plan.region
+    plan = plan_shards(job, image, model, prepared.layout, region, channels, dtype, cost)
+    return replace(prepared, plan=plan)
 
 
 def _container(job: PlanJob, image: Image) -> tuple[str, str]:
@@ -160,8 +179,7 @@ def check_writable(url: str, advice: str) -> None:
 
 
 def _open_truth(job: PlanJob, shape: tuple[int, ...]) -> Image | None:
-    name = getattr(job, "truth", None)
-    return open_truth(job.image, name, shape) if name else None
+    return open_truth(job.image, job.truth, shape) if job.truth else None
 
 
 def open_truth(image_url: str, name: str, shape: tuple[int, ...]) -> Image:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flows.errors import RequestError
-from flows.prepare import Prepared, check_segment_job, runs_url
+from flows.prepare import Prepared, check_segment_job, measured, runs_url
 from flows.run_document import RUN, SEGMENT, read_run
 from flows.shard_stage import ShardStage
 from flows.staging import stage_mask
@@ -154,6 +154,7 @@ def open_run(
     url = join_url(runs_url(job, prepared.container), directory)
     saved = _saved(Blobs(url), prepared.digest)
     if saved is None:
+        prepared = measured(job, prepared, executor)
         intensity = intensity_of(prepared, executor)
     else:
         intensity = saved["intensity"]

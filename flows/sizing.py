@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segmentation.planner import Needs, make_plan
+from segmentation.planner import ASSUMED_COST, Needs, make_plan
 
 if TYPE_CHECKING:
     from flows.jobs import PlanJob
     from flows.model import Model
+    from segmentation.ladder import TileCost
     from segmentation.plan import ShardPlan
     from segmentation.region import Region
     from storage.labels import LabelLayout
@@ -31,8 +32,12 @@ def plan_shards(
     region: Region,
     channels: int,
     dtype: str,
+    cost: TileCost | None = None,
 ) -> ShardPlan:
-    """The plan of a job; its tiles and shards are as large as the memory of a worker allows."""
+    """The plan of a job; its tiles and shards are as large as the memory of a worker allows.
+
+    `cost` is what a ladder has found for the device, if there was one.
+    """
     ones = len(layout.axes) - len(model.card.axes if model.card else layout.axes)
     card = model.card
     stride = (1,) * ones + (card.stride if card else (1,) * len(layout.axes))
@@ -49,7 +54,15 @@ def plan_shards(
         memory_bytes=job.memory or default_memory(job.workers),
         tile=(1,) * ones + card.tile if fixed and card and card.tile else None,
         exact=card is None or card.exact,
+        cost=cost or ASSUMED_COST,
     )
+
+
+def call_voxels(job: PlanJob, image: Image, model: Model, dtype: str) -> int:
+    """Voxels of the largest call of a network that a worker's memory allows."""
+    needs = _needs(image, model, model.card.channels if model.card else 1, dtype)
+    spare = (job.memory or default_memory(job.workers)) - needs.reserved
+    return max(0, spare) // needs.tile_voxel
 
 
 def _needs(image: Image, model: Model, channels: int, dtype: str) -> Needs:

@@ -24,7 +24,7 @@ def table(jobs: Any) -> Iterator[Verb]:
     yield "info", jobs.InfoJob, _info, _show_plain
     yield "pack", jobs.PackJob, _pack, _show_bundle
     yield "train", jobs.TrainJob, _train, _show_training
-    yield "plan", jobs.PlanJob, _plan, _show_plain
+    yield "plan", jobs.DryRunJob, _plan, _show_plan
     yield "segment", jobs.SegmentJob, _segment, _show_scores
     yield "reconcile", jobs.ReconcileJob, _reconcile, _show_reconciled
     yield "evaluate", jobs.EvaluateJob, _evaluate, _show_scores
@@ -373,6 +373,22 @@ def _show_submitted(result: dict[str, Any]) -> str:
     from flows.submit import submitted_text
 
     return submitted_text(result)
+
+
+def _show_plan(result: dict[str, Any]) -> str:
+    import sys
+
+    from flows.report.plan_text import stage_lines, stage_table
+
+    figures = {k: v for k, v in result.items() if k not in ("stages", "cost")}
+    if not sys.stdout.isatty():
+        return _show_plain(figures) + stage_lines(result)
+    from rich.console import Console
+
+    console = Console()
+    console.print(_show_plain(figures), end="", markup=False, highlight=False)
+    console.print(stage_table(result))
+    return ""
 
 
 def _show_plain(result: dict[str, Any]) -> str:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
-from segmentation.plan import ShardPlan, axis_origins
-from segmentation.region import Region
+from segmentation.ladder import TileCost
+from segmentation.plan import ShardPlan
+from segmentation.pricing import Pricing
 from segmentation.tiling import TileSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from segmentation.region import Region
 
 MEBIBYTE = 2**20
 IN_FLIGHT = 3
 SMALL_ENOUGH = 1.02
 MAX_CELLS_PER_AXIS = 8
-BATCH_VOXELS = 2**18
-TILE_OVERHEAD_VOXELS = 2**14
+ASSUMED_COST = TileCost()
 TILE_EXTENTS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048)
 
 
@@ -66,12 +67,14 @@ def make_plan(
     memory_bytes: int,
     tile: Sequence[int] | None = None,
     exact: bool = True,
+    cost: TileCost = ASSUMED_COST,
 ) -> ShardPlan:
     """The plan that computes fewest voxels within a memory budget.
 
     A tile costs its voxels and a little for being one more tile. Every combination of tile
     extents and of cells per shard is priced; the amplification is a product over axes, so that
-    this is quick. Of the plans within 2 % of the best, the one that needs least memory is taken.
+    this is quick. The best shards are then tried with every tile that divides them evenly. Of the
+    plans within 2 % of the best, the one that needs least memory is taken.
 
     Parameters
     ----------
@@ -92,6 +95,8 @@ def make_plan(
         result must not depend on the budget.
     exact : bool
         See `TileSpec`.
+    cost : TileCost
+        What a tile costs on the device of the workers, where that was measured.
 
     Raises
     ------
@@ -108,15 +113,9 @@ def make_plan(
         else [1]
         for a in axes
     ]
-    prices = [
-        {
-            (t, m): _axis_price(region, shape, cell[a] * m, t, stride[a], halo[a], a, exact)
-            for t in tiles[a]
-            for m in multiples[a]
-        }
-        for a in axes
-    ]
-    found = list(_candidates(prices, cell, region, needs))
+    pricing = Pricing(shape, region, cell, tuple(stride), tuple(halo), exact, needs, cost)
+    prices = [pricing.axis(a, tiles[a], multiples[a]) for a in axes]
+    found = list(pricing.candidates(prices))
     affordable = [c for c in found if c[1] <= memory_bytes]
     if not affordable:
         least = min(c[1] for c in found)
@@ -124,6 +123,9 @@ def make_plan(
             f"memory {memory_bytes // MEBIBYTE} MiB is too little for one shard; "
             f"the smallest plan needs {-(-least // MEBIBYTE)} MiB a worker (--memory)"
         )
+    if exact and tile is None:
+        fine = pricing.finer(affordable, seen)
+        affordable += [c for c in fine if c[1] <= memory_bytes]
     best = min(c[0] for c in affordable)
     _, _, choice = min(
         (c for c in affordable if c[0] <= best * SMALL_ENOUGH), key=lambda c: (c[1], c[0], c[2])
@@ -131,16 +133,18 @@ def make_plan(
     tile_shape = tuple(t for t, _ in choice)
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
-    read, write = _largest(prices, choice, region, cell)
+    read, write = pricing.largest(choice)
     base = needs.projected(read, write, math.prod(cell), spec.voxels, 1)
-    batch = _batch(spec, write, (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel))
+    batch = _batch(
+        spec, cost, write, (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel)
+    )
     projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch)
     return ShardPlan(shape, region, cell, shard_shape, spec, batch, projected)
 
 
-def _batch(spec: TileSpec, write_voxels: int, spare_tiles: int) -> int:
+def _batch(spec: TileSpec, cost: TileCost, write_voxels: int, spare_tiles: int) -> int:
     """Small tiles are computed several at a time, as far as memory and the shard allow."""
-    wanted = max(1, BATCH_VOXELS // spec.voxels)
+    wanted = max(1, cost.batch_voxels // spec.voxels)
     tiles_in_shard = -(-write_voxels // spec.voxels)
     return max(1, min(wanted, tiles_in_shard, 1 + spare_tiles))
 
@@ -157,79 +161,3 @@ def _tile_choices(size: int, cell: int, multiples: list[int], stride: int, halo:
 def _cell_choices(region: Region, cell: tuple[int, ...], axis: int) -> list[int]:
     touched = -(-region.stop[axis] // cell[axis]) - region.start[axis] // cell[axis]
     return [m for m in (1, 2, 3, 4, 6, MAX_CELLS_PER_AXIS) if m == 1 or m <= touched]
-
-
-@dataclass(frozen=True, slots=True)
-class _Price:
-    """One axis of one candidate: amplification, longest read and longest write."""
-
-    amplification: float
-    read: int
-    write: int
-
-
-def _axis_price(
-    region: Region,
-    shape: tuple[int, ...],
-    extent: int,
-    tile: int,
-    stride: int,
-    halo: int,
-    axis: int,
-    exact: bool,
-) -> _Price:
-    spec = TileSpec((tile,), (halo,), (stride,), exact)
-    line = Region((region.start[axis],), (region.stop[axis],))
-    origins = list(axis_origins(line, (shape[axis],), (extent,), spec, 0))
-    wanted = region.shape[axis]
-    return _Price(
-        amplification=sum(map(len, origins)) * tile / wanted,
-        read=max(min(o[-1] + tile, shape[axis]) - o[0] for o in origins),
-        write=min(extent, wanted),
-    )
-
-
-_Choice = tuple[tuple[int, int], ...]
-
-
-def _candidates(
-    prices: list[dict[tuple[int, int], _Price]],
-    cell: tuple[int, ...],
-    region: Region,
-    needs: Needs,
-) -> Iterator[tuple[float, int, _Choice]]:
-    """Cost, projected bytes and choice of every combination over the axes."""
-    for choice in product(*(_frontier(axis) for axis in prices)):
-        amplification = math.prod(p[c].amplification for p, c in zip(prices, choice, strict=True))
-        read, write = _largest(prices, choice, region, cell)
-        tile = math.prod(t for t, _ in choice)
-        cost = amplification * (1 + TILE_OVERHEAD_VOXELS / tile)
-        yield cost, needs.projected(read, write, math.prod(cell), tile, 1), choice
-
-
-def _frontier(axis: dict[tuple[int, int], _Price]) -> list[tuple[int, int]]:
-    """Choices along one axis that none of the same tile beats in amplification and memory."""
-    kept: list[tuple[int, int]] = []
-    for choice in sorted(axis, key=lambda c: (c[0], axis[c].read, axis[c].amplification)):
-        price = axis[choice]
-        if not any(
-            k[0] == choice[0]
-            and axis[k].read <= price.read
-            and axis[k].write <= price.write
-            and axis[k].amplification <= price.amplification
-            for k in kept
-        ):
-            kept.append(choice)
-    return kept
-
-
-def _largest(
-    prices: list[dict[tuple[int, int], _Price]],
-    choice: _Choice,
-    region: Region,
-    cell: tuple[int, ...],
-) -> tuple[int, int]:
-    """Voxels of the largest read region and of the largest write region."""
-    read = math.prod(p[c].read for p, c in zip(prices, choice, strict=True))
-    write = math.prod(p[c].write for p, c in zip(prices, choice, strict=True))
-    return read, write

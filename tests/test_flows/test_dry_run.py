@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flows.dry_run import plan_volume
-from flows.jobs import PlanJob
+from flows.jobs import DryRunJob, PlanJob
 from flows.prepare import prepare
 from segmentation.tiling import exact_windows
 from tests.test_flows.images import (
@@ -36,7 +36,8 @@ def shelf(tmp_path_factory):
 
 def test_figures_of_a_plan_without_a_network(shelf):
     with unchanged(shelf):
-        result = plan_volume(PlanJob(image=str(shelf / "stack.zarr"), model="identity"))
+        job = DryRunJob(image=str(shelf / "stack.zarr"), model="identity", executor="serial")
+        result = plan_volume(job)
     voxels = int(np.prod(SHAPE))
     assert result["wanted_voxels"] == result["computed_voxels"] == voxels
     assert result["amplification"] == 1.0
@@ -52,7 +53,8 @@ def test_figures_of_a_plan_with_a_network(tmp_path):
     """Against the plan walked through shard by shard and tile by tile."""
     image = make_image(tmp_path, voxels_like((3, 290, 270)), voxel_size=VOXEL_SIZE)
     bundle = write_thresholds(tmp_path / "bundle", stride=(4, 4), halo=(8, 8))
-    job = PlanJob(image=image, model=str(bundle), memory="2GiB", region="z=1:3,y=20:290")
+    fields = {"memory": "2GiB", "region": "z=1:3,y=20:290", "executor": "serial"}
+    job = DryRunJob(image=image, model=str(bundle), **fields)
     with unchanged(tmp_path):
         result = plan_volume(job)
     plan = prepare(job).plan
@@ -109,8 +111,9 @@ def test_what_changes_the_key(tmp_path):
 
 def test_the_command_prints_the_figures(shelf):
     with unchanged(shelf):
-        text = maskmill("plan", shelf / "stack.zarr", "--model", "identity").out
-        document = maskmill("plan", shelf / "stack.zarr", "--model", "identity", "--json").document
+        command = ("plan", shelf / "stack.zarr", "--model", "identity", "--executor", "serial")
+        text = maskmill(*command, "--price-per-hour", 3).out
+        document = maskmill(*command, "--json").document
     lines = dict(line.split(": ", 1) for line in text.splitlines())
     assert lines["shards"] == "1"
     assert lines["amplification"] == "1"
