@@ -37,21 +37,27 @@ class Needs:
         One voxel of the result and of the truth it is compared with.
     tile_voxel : int
         One voxel inside the network: input, live activations, output.
+    cell_voxel : int
+        One voxel of a cell while it is encoded, and of its bytes.
     """
 
     reserved: int
     read_voxel: int
     write_voxel: int
     tile_voxel: int
+    cell_voxel: int = 0
 
     def shard_bytes(self, read_voxels: int, write_voxels: int, cell_voxels: int) -> int:
-        """Bytes of the shards one worker has in flight (one read, one computed, one written)."""
-        per_shard = read_voxels * self.read_voxel + write_voxels * self.write_voxel
-        return IN_FLIGHT * (per_shard + 2 * cell_voxels * self.write_voxel)
+        """Bytes of one shard that is in flight: read, computed or written."""
+        own = read_voxels * self.read_voxel + write_voxels * self.write_voxel
+        return own + cell_voxels * self.cell_voxel
 
-    def projected(self, read: int, write: int, cell: int, tile: int, batch: int) -> int:
-        """Peak bytes of one worker; arguments in voxels."""
-        return self.reserved + self.shard_bytes(read, write, cell) + tile * batch * self.tile_voxel
+    def projected(
+        self, read: int, write: int, cell: int, tile: int, batch: int, shards: int = IN_FLIGHT
+    ) -> int:
+        """Peak bytes of one worker; sizes in voxels, and how many shards there are in all."""
+        in_flight = min(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
+        return self.reserved + in_flight + tile * batch * self.tile_voxel
 
 
 def make_plan(
@@ -116,7 +122,7 @@ def make_plan(
         }
         for a in axes
     ]
-    found = list(_candidates(prices, cell, region, needs))
+    found = list(_candidates(prices, cell, needs))
     affordable = [c for c in found if c[1] <= memory_bytes]
     if not affordable:
         least = min(c[1] for c in found)
@@ -131,10 +137,10 @@ def make_plan(
     tile_shape = tuple(t for t, _ in choice)
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
-    read, write = _largest(prices, choice, region, cell)
-    base = needs.projected(read, write, math.prod(cell), spec.voxels, 1)
+    read, write, shards = _largest(prices, choice)
+    base = needs.projected(read, write, math.prod(cell), spec.voxels, 1, shards)
     batch = _batch(spec, write, (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel))
-    projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch)
+    projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch, shards)
     return ShardPlan(shape, region, cell, shard_shape, spec, batch, projected)
 
 
@@ -161,11 +167,12 @@ def _cell_choices(region: Region, cell: tuple[int, ...], axis: int) -> list[int]
 
 @dataclass(frozen=True, slots=True)
 class _Price:
-    """One axis of one candidate: amplification, longest read and longest write."""
+    """One axis of one candidate: amplification, longest read and write, number of shards."""
 
     amplification: float
     read: int
     write: int
+    shards: int
 
 
 def _axis_price(
@@ -186,6 +193,7 @@ def _axis_price(
         amplification=sum(map(len, origins)) * tile / wanted,
         read=max(min(o[-1] + tile, shape[axis]) - o[0] for o in origins),
         write=min(extent, wanted),
+        shards=len(origins),
     )
 
 
@@ -195,16 +203,15 @@ _Choice = tuple[tuple[int, int], ...]
 def _candidates(
     prices: list[dict[tuple[int, int], _Price]],
     cell: tuple[int, ...],
-    region: Region,
     needs: Needs,
 ) -> Iterator[tuple[float, int, _Choice]]:
     """Cost, projected bytes and choice of every combination over the axes."""
     for choice in product(*(_frontier(axis) for axis in prices)):
         amplification = math.prod(p[c].amplification for p, c in zip(prices, choice, strict=True))
-        read, write = _largest(prices, choice, region, cell)
+        read, write, shards = _largest(prices, choice)
         tile = math.prod(t for t, _ in choice)
         cost = amplification * (1 + TILE_OVERHEAD_VOXELS / tile)
-        yield cost, needs.projected(read, write, math.prod(cell), tile, 1), choice
+        yield cost, needs.projected(read, write, math.prod(cell), tile, 1, shards), choice
 
 
 def _frontier(axis: dict[tuple[int, int], _Price]) -> list[tuple[int, int]]:
@@ -223,13 +230,9 @@ def _frontier(axis: dict[tuple[int, int], _Price]) -> list[tuple[int, int]]:
     return kept
 
 
-def _largest(
-    prices: list[dict[tuple[int, int], _Price]],
-    choice: _Choice,
-    region: Region,
-    cell: tuple[int, ...],
-) -> tuple[int, int]:
-    """Voxels of the largest read region and of the largest write region."""
-    read = math.prod(p[c].read for p, c in zip(prices, choice, strict=True))
-    write = math.prod(p[c].write for p, c in zip(prices, choice, strict=True))
-    return read, write
+def _largest(prices: list[dict[tuple[int, int], _Price]], choice: _Choice) -> tuple[int, int, int]:
+    """Voxels of the largest read region and of the largest write region; number of shards."""
+    chosen = [p[c] for p, c in zip(prices, choice, strict=True)]
+    read = math.prod(price.read for price in chosen)
+    write = math.prod(price.write for price in chosen)
+    return read, write, math.prod(price.shards for price in chosen)
