@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
-from typing import TYPE_CHECKING
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from segmentation.plan import ShardPlan, axis_origins
 from segmentation.region import Region
 from segmentation.tiling import TileSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+# A number, or an array of the numbers of many candidates.
+Voxels = Any
 
 MEBIBYTE = 2**20
 IN_FLIGHT = 3
@@ -47,16 +52,22 @@ class Needs:
     tile_voxel: int
     cell_voxel: int = 0
 
-    def shard_bytes(self, read_voxels: int, write_voxels: int, cell_voxels: int) -> int:
+    def shard_bytes(self, read_voxels: Voxels, write_voxels: Voxels, cell_voxels: int) -> Any:
         """Bytes of one shard that is in flight: read, computed or written."""
         own = read_voxels * self.read_voxel + write_voxels * self.write_voxel
         return own + cell_voxels * self.cell_voxel
 
     def projected(
-        self, read: int, write: int, cell: int, tile: int, batch: int, shards: int = IN_FLIGHT
-    ) -> int:
+        self,
+        read: Voxels,
+        write: Voxels,
+        cell: int,
+        tile: Voxels,
+        batch: int,
+        shards: Voxels = IN_FLIGHT,
+    ) -> Any:
         """Peak bytes of one worker; sizes in voxels, and how many shards there are in all."""
-        in_flight = min(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
+        in_flight = np.minimum(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
         return self.reserved + in_flight + tile * batch * self.tile_voxel
 
 
@@ -122,26 +133,15 @@ def make_plan(
         }
         for a in axes
     ]
-    found = list(_candidates(prices, cell, needs))
-    affordable = [c for c in found if c[1] <= memory_bytes]
-    if not affordable:
-        least = min(c[1] for c in found)
-        raise ValueError(
-            f"memory {memory_bytes // MEBIBYTE} MiB is too little for one shard; "
-            f"the smallest plan needs {-(-least // MEBIBYTE)} MiB a worker (--memory)"
-        )
-    best = min(c[0] for c in affordable)
-    _, _, choice = min(
-        (c for c in affordable if c[0] <= best * SMALL_ENOUGH), key=lambda c: (c[1], c[0], c[2])
-    )
+    choice = _best(prices, math.prod(cell), needs, memory_bytes)
     tile_shape = tuple(t for t, _ in choice)
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
     read, write, shards = _largest(prices, choice)
-    base = needs.projected(read, write, math.prod(cell), spec.voxels, 1, shards)
+    base = int(needs.projected(read, write, math.prod(cell), spec.voxels, 1, shards))
     batch = _batch(spec, write, (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel))
     projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch, shards)
-    return ShardPlan(shape, region, cell, shard_shape, spec, batch, projected)
+    return ShardPlan(shape, region, cell, shard_shape, spec, batch, int(projected))
 
 
 def _batch(spec: TileSpec, write_voxels: int, spare_tiles: int) -> int:
@@ -200,18 +200,34 @@ def _axis_price(
 _Choice = tuple[tuple[int, int], ...]
 
 
-def _candidates(
-    prices: list[dict[tuple[int, int], _Price]],
-    cell: tuple[int, ...],
-    needs: Needs,
-) -> Iterator[tuple[float, int, _Choice]]:
-    """Cost, projected bytes and choice of every combination over the axes."""
-    for choice in product(*(_frontier(axis) for axis in prices)):
-        amplification = math.prod(p[c].amplification for p, c in zip(prices, choice, strict=True))
-        read, write, shards = _largest(prices, choice)
-        tile = math.prod(t for t, _ in choice)
-        cost = amplification * (1 + TILE_OVERHEAD_VOXELS / tile)
-        yield cost, needs.projected(read, write, math.prod(cell), tile, 1, shards), choice
+def _best(
+    prices: list[dict[tuple[int, int], _Price]], cell_voxels: int, needs: Needs, memory_bytes: int
+) -> _Choice:
+    """Of all combinations over the axes the one to take.
+
+    Their prices are outer products of those along the axes: a large volume has some 10⁵.
+    """
+    axes = [_frontier(axis) for axis in prices]
+
+    def over_axes(value: Callable[[tuple[int, int], _Price], float]) -> Any:
+        lines = [np.array([value(c, p[c]) for c in a]) for p, a in zip(prices, axes, strict=True)]
+        return reduce(np.multiply.outer, lines)
+
+    tile = over_axes(lambda choice, _: choice[0])
+    cost = over_axes(lambda _, price: price.amplification) * (1 + TILE_OVERHEAD_VOXELS / tile)
+    read, write = over_axes(lambda _, p: p.read), over_axes(lambda _, p: p.write)
+    shards = over_axes(lambda _, p: p.shards)
+    needed = needs.projected(read, write, cell_voxels, tile, 1, shards)
+    affordable = needed <= memory_bytes
+    if not affordable.any():
+        raise ValueError(
+            f"memory {memory_bytes // MEBIBYTE} MiB is too little for one shard; "
+            f"the smallest plan needs {-(-int(needed.min()) // MEBIBYTE)} MiB a worker (--memory)"
+        )
+    good = affordable & (cost <= cost[affordable].min() * SMALL_ENOUGH)
+    least = np.argwhere(good & (needed == needed[good].min()))
+    found = [tuple(a[i] for a, i in zip(axes, index, strict=True)) for index in least]
+    return min(zip(cost[tuple(least.T)].tolist(), found, strict=True))[1]
 
 
 def _frontier(axis: dict[tuple[int, int], _Price]) -> list[tuple[int, int]]:
