@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storage.manifest import RECORDS, stage_folder
-from storage.records import RecordFault
+from storage.records import RECORDS, RecordFault, stage_folder
 from storage.verify import Problem
 
 if TYPE_CHECKING:

@@ -20,13 +20,14 @@ from segmentation.plan import ShardPlan
 from storage.blobs import Blobs
 from storage.intensity import percentiles
 from storage.label_names import label_url
-from storage.manifest import RECORDS, RunManifest
+from storage.manifest import RunManifest
+from storage.records import RECORDS
 from storage.stores import join_url
 
 if TYPE_CHECKING:
     from flows.executors import Executor
     from flows.jobs import SegmentJob
-    from storage.manifest import RecordWriter
+    from storage.record_writer import RecordWriter
 
 SCHEMA = 1
 INFER = "infer"

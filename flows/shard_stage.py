@@ -15,7 +15,8 @@ from flows.executors import describe as describe_error
 from flows.logs import is_logging, log_fields, start_logs
 from flows.tally import Tally, incomplete, shard_counts, write_failure
 from storage.blobs import Blobs
-from storage.manifest import RecordWriter, RunManifest
+from storage.manifest import RunManifest
+from storage.record_writer import RecordWriter
 
 if TYPE_CHECKING:
     import threading

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segmentation.bundle import MODEL_FILE
 from segmentation.planner import ASSUMED_COST, Needs, make_plan
 
 if TYPE_CHECKING:
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 MEBIBYTE = 2**20
 # Resident memory of a worker before its first shard; tests/test_flows/test_memory.py holds it.
 RESERVED_IDENTITY = 320 * MEBIBYTE
-RESERVED_KERAS = 900 * MEBIBYTE
+RESERVED_KERAS = 1024 * MEBIBYTE
+# The weights themselves, and once more while they are read.
+WEIGHT_COPIES = 2
+# Bytes for each of a cell that is encoded: its voxels, its chunks, its object, and their copies.
+ENCODED = 4
 
 
 def plan_shards(
@@ -50,7 +56,7 @@ def plan_shards(
         stride=stride,
         halo=halo,
         network_axes=len(layout.axes) - ones,
-        needs=_needs(image, model, channels, dtype),
+        needs=_needs(job, image, model, channels, dtype),
         memory_bytes=job.memory or default_memory(job.workers),
         tile=(1,) * ones + card.tile if fixed and card and card.tile else None,
         exact=card is None or card.exact,
@@ -60,24 +66,31 @@ def plan_shards(
 
 def call_voxels(job: PlanJob, image: Image, model: Model, dtype: str) -> int:
     """Voxels of the largest call of a network that a worker's memory allows."""
-    needs = _needs(image, model, model.card.channels if model.card else 1, dtype)
+    needs = _needs(job, image, model, model.card.channels if model.card else 1, dtype)
     spare = (job.memory or default_memory(job.workers)) - needs.reserved
     return max(0, spare) // needs.tile_voxel
 
 
-def _needs(image: Image, model: Model, channels: int, dtype: str) -> Needs:
+def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) -> Needs:
     itemsize = np.dtype(image.volumes[0].dtype).itemsize
     mask = np.dtype(dtype).itemsize
     if model.card is None:
-        return Needs(RESERVED_IDENTITY, itemsize, 2 * mask, 4 * itemsize)
+        return Needs(RESERVED_IDENTITY, itemsize, 2 * mask, 4 * itemsize, ENCODED * mask)
     classes = len(model.card.classes)
     blending = 0 if model.card.exact else 4 * (classes + 1)
+    kept = classes if getattr(job, "probabilities", False) else 0
     return Needs(
-        reserved=RESERVED_KERAS,
+        reserved=RESERVED_KERAS + WEIGHT_COPIES * _weight_bytes(model),
         read_voxel=channels * itemsize,
-        write_voxel=2 * mask + classes + blending,
+        write_voxel=2 * mask + blending + kept,
         tile_voxel=model.card.activation_bytes + 4 * (2 * channels + classes) + 1,
+        cell_voxel=ENCODED * mask,
     )
+
+
+def _weight_bytes(model: Model) -> int:
+    """Bytes of a bundle's weights: the model file holds little else."""
+    return Path(model.folder, MODEL_FILE).stat().st_size
 
 
 def training_memory(wanted: int | None, workers: int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from segmentation.ladder import TileCost
 from segmentation.plan import ShardPlan
@@ -14,7 +16,11 @@ from segmentation.tiling import TileSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from segmentation.pricing import Candidates, Choice
     from segmentation.region import Region
+
+# A number, or an array of the numbers of many candidates.
+Voxels = Any
 
 MEBIBYTE = 2**20
 IN_FLIGHT = 3
@@ -38,21 +44,33 @@ class Needs:
         One voxel of the result and of the truth it is compared with.
     tile_voxel : int
         One voxel inside the network: input, live activations, output.
+    cell_voxel : int
+        One voxel of a cell while it is encoded, and of its bytes.
     """
 
     reserved: int
     read_voxel: int
     write_voxel: int
     tile_voxel: int
+    cell_voxel: int = 0
 
-    def shard_bytes(self, read_voxels: int, write_voxels: int, cell_voxels: int) -> int:
-        """Bytes of the shards one worker has in flight (one read, one computed, one written)."""
-        per_shard = read_voxels * self.read_voxel + write_voxels * self.write_voxel
-        return IN_FLIGHT * (per_shard + 2 * cell_voxels * self.write_voxel)
+    def shard_bytes(self, read_voxels: Voxels, write_voxels: Voxels, cell_voxels: int) -> Any:
+        """Bytes of one shard that is in flight: read, computed or written."""
+        own = read_voxels * self.read_voxel + write_voxels * self.write_voxel
+        return own + cell_voxels * self.cell_voxel
 
-    def projected(self, read: int, write: int, cell: int, tile: int, batch: int) -> int:
-        """Peak bytes of one worker; arguments in voxels."""
-        return self.reserved + self.shard_bytes(read, write, cell) + tile * batch * self.tile_voxel
+    def projected(
+        self,
+        read: Voxels,
+        write: Voxels,
+        cell: int,
+        tile: Voxels,
+        batch: int,
+        shards: Voxels = IN_FLIGHT,
+    ) -> Any:
+        """Peak bytes of one worker; sizes in voxels, and how many shards there are in all."""
+        in_flight = np.minimum(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
+        return self.reserved + in_flight + tile * batch * self.tile_voxel
 
 
 def make_plan(
@@ -114,32 +132,34 @@ def make_plan(
         for a in axes
     ]
     pricing = Pricing(shape, region, cell, tuple(stride), tuple(halo), exact, needs, cost)
-    prices = [pricing.axis(a, tiles[a], multiples[a]) for a in axes]
-    found = list(pricing.candidates(prices))
-    affordable = [c for c in found if c[1] <= memory_bytes]
-    if not affordable:
-        least = min(c[1] for c in found)
+    found = [pricing.candidates([pricing.axis(a, tiles[a], multiples[a]) for a in axes])]
+    if exact and tile is None:
+        found += pricing.finer(found[0], memory_bytes, seen)
+    choice = _best(found, memory_bytes)
+    tile_shape = tuple(t for t, _ in choice)
+    spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
+    shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
+    read, write, shards = pricing.largest(choice)
+    base = int(needs.projected(read, write, math.prod(cell), spec.voxels, 1, shards))
+    spare_tiles = (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel)
+    batch = _batch(spec, cost, write, spare_tiles)
+    projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch, shards)
+    return ShardPlan(shape, region, cell, shard_shape, spec, batch, int(projected))
+
+
+def _best(found: Sequence[Candidates], memory_bytes: int) -> Choice:
+    """Of the candidates within 2 % of the cheapest, the one that needs least memory."""
+    affordable = [part.affordable(memory_bytes) for part in found]
+    if not affordable[0].any():
+        least = int(found[0].needed.min())
         raise ValueError(
             f"memory {memory_bytes // MEBIBYTE} MiB is too little for one shard; "
             f"the smallest plan needs {-(-least // MEBIBYTE)} MiB a worker (--memory)"
         )
-    if exact and tile is None:
-        fine = pricing.finer(affordable, seen)
-        affordable += [c for c in fine if c[1] <= memory_bytes]
-    best = min(c[0] for c in affordable)
-    _, _, choice = min(
-        (c for c in affordable if c[0] <= best * SMALL_ENOUGH), key=lambda c: (c[1], c[0], c[2])
-    )
-    tile_shape = tuple(t for t, _ in choice)
-    spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
-    shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
-    read, write = pricing.largest(choice)
-    base = needs.projected(read, write, math.prod(cell), spec.voxels, 1)
-    batch = _batch(
-        spec, cost, write, (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel)
-    )
-    projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch)
-    return ShardPlan(shape, region, cell, shard_shape, spec, batch, projected)
+    pairs = list(zip(found, affordable, strict=True))
+    cheapest = min(part.cost[fits].min() for part, fits in pairs if fits.any())
+    best = [part.least(fits & (part.cost <= cheapest * SMALL_ENOUGH)) for part, fits in pairs]
+    return min(one for one in best if one is not None)[2]
 
 
 def _batch(spec: TileSpec, cost: TileCost, write_voxels: int, spare_tiles: int) -> int:

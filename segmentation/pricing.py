@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import islice, product
-from typing import TYPE_CHECKING
+from functools import reduce
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from segmentation.plan import axis_origins
 from segmentation.region import Region
 from segmentation.tiling import TileSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from segmentation.ladder import TileCost
     from segmentation.planner import Needs
@@ -24,17 +29,64 @@ FINE_SHARDS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Price:
-    """One axis of one candidate: amplification, longest read and longest write."""
+    """One axis of one candidate: amplification, longest read and write, number of shards."""
 
     amplification: float
     read: int
     write: int
+    shards: int
 
 
-_Choice = tuple[tuple[int, int], ...]
-# Cost, projected bytes, and tile and cells per shard along every axis.
-_Candidate = tuple[float, int, _Choice]
+# Tile and cells per shard, along every axis.
+Choice = tuple[tuple[int, int], ...]
 _Prices = dict[tuple[int, int], _Price]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Every combination of the choices along the axes.
+
+    Attributes
+    ----------
+    axes : list of list
+        Choices along each axis.
+    cost : numpy.ndarray
+        Computed voxels / wanted voxels, with what tiles cost beside; one dimension an axis.
+    needed : numpy.ndarray
+        Peak bytes of a worker, of the same shape.
+    """
+
+    axes: list[list[tuple[int, int]]]
+    cost: NDArray[np.float64]
+    needed: NDArray[np.int64]
+
+    def choice(self, index: Sequence[int]) -> Choice:
+        """The combination at a place of the arrays."""
+        return tuple(axis[i] for axis, i in zip(self.axes, index, strict=True))
+
+    def affordable(self, memory_bytes: int) -> NDArray[np.bool_]:
+        """Which of them fit into a budget."""
+        fits: NDArray[np.bool_] = self.needed <= memory_bytes
+        return fits
+
+    def least(self, among: NDArray[np.bool_]) -> tuple[int, float, Choice] | None:
+        """Bytes, cost and choice of the one that needs least memory; None if there is none."""
+        if not among.any():
+            return None
+        bytes_ = int(self.needed[among].min())
+        places = np.argwhere(among & (self.needed == bytes_))
+        return min((bytes_, float(self.cost[tuple(i)]), self.choice(i)) for i in places)
+
+    def best_shards(self, among: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+        """Cells per shard, along every axis, of the cheapest ones."""
+        places = np.argwhere(among)
+        order = np.lexsort((self.needed[among], self.cost[among]))
+        distinct: dict[tuple[int, ...], None] = {}
+        for place in places[order]:
+            distinct[tuple(cells for _, cells in self.choice(place))] = None
+            if len(distinct) == FINE_SHARDS:
+                break
+        return list(distinct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +124,42 @@ class Pricing:
             amplification=sum(map(len, origins)) * tile / wanted,
             read=max(min(o[-1] + tile, size) - o[0] for o in origins),
             write=min(extent, wanted),
+            shards=len(origins),
         )
 
-    def candidates(self, prices: Sequence[_Prices]) -> Iterator[_Candidate]:
-        """Every combination over the axes."""
-        for choice in product(*(_frontier(axis) for axis in prices)):
-            amplification = math.prod(
-                p[c].amplification for p, c in zip(prices, choice, strict=True)
-            )
-            read, write = self.largest(choice)
-            tile = math.prod(t for t, _ in choice)
-            cost = amplification * (1 + self.cost.overhead_voxels / tile)
-            yield cost, self.needs.projected(read, write, math.prod(self.cell), tile, 1), choice
+    def candidates(self, prices: Sequence[_Prices]) -> Candidates:
+        """Every combination over the axes; of a large volume there are some 10⁵."""
+        axes = [_frontier(axis) for axis in prices]
 
-    def finer(self, found: Sequence[_Candidate], seen: Sequence[int]) -> Iterator[_Candidate]:
+        def over_axes(value: Callable[[tuple[int, int], _Price], float]) -> Any:
+            pairs = zip(prices, axes, strict=True)
+            return reduce(
+                np.multiply.outer, [np.array([value(c, p[c]) for c in a]) for p, a in pairs]
+            )
+
+        tile = over_axes(lambda choice, _: choice[0])
+        amplification = over_axes(lambda _, price: price.amplification)
+        needed = self.needs.projected(
+            over_axes(lambda _, price: price.read),
+            over_axes(lambda _, price: price.write),
+            math.prod(self.cell),
+            tile,
+            1,
+            over_axes(lambda _, price: price.shards),
+        )
+        return Candidates(axes, amplification * (1 + self.cost.overhead_voxels / tile), needed)
+
+    def finer(
+        self, found: Candidates, memory_bytes: int, seen: Sequence[int]
+    ) -> Iterator[Candidates]:
         """The best shards of a search, with tiles that divide them evenly along the seen axes."""
-        for multiples in _best_shards(found):
-            prices = [
-                self.axis(a, self._even_tiles(a, m) if a in seen else [1], [m])
-                for a, m in enumerate(multiples)
-            ]
-            yield from self.candidates(prices)
+        for multiples in found.best_shards(found.affordable(memory_bytes)):
+            yield self.candidates(
+                [
+                    self.axis(a, self._even_tiles(a, m) if a in seen else [1], [m])
+                    for a, m in enumerate(multiples)
+                ]
+            )
 
     def _even_tiles(self, axis: int, multiple: int) -> list[int]:
         """The smallest tiles of which so many cover a shard, and the whole axis."""
@@ -102,17 +169,11 @@ class Pricing:
         cores = {-(-extent // (count * stride)) * stride for count in TILES_PER_SHARD}
         return sorted({core + 2 * halo for core in cores if core + 2 * halo < padded} | {padded})
 
-    def largest(self, choice: _Choice) -> tuple[int, int]:
-        """Voxels of the largest read region and of the largest write region."""
+    def largest(self, choice: Choice) -> tuple[int, int, int]:
+        """Voxels of the largest read region and of the largest write region; number of shards."""
         prices = [self.price(axis, *pair) for axis, pair in enumerate(choice)]
-        return math.prod(p.read for p in prices), math.prod(p.write for p in prices)
-
-
-def _best_shards(found: Sequence[_Candidate]) -> list[tuple[int, ...]]:
-    """Cells per shard, along every axis, of the cheapest candidates."""
-    ordered = sorted(found, key=lambda c: (c[0], c[1], c[2]))
-    distinct = dict.fromkeys(tuple(m for _, m in choice) for _, _, choice in ordered)
-    return list(islice(distinct, FINE_SHARDS))
+        read, write = math.prod(p.read for p in prices), math.prod(p.write for p in prices)
+        return read, write, math.prod(p.shards for p in prices)
 
 
 def _frontier(axis: _Prices) -> list[tuple[int, int]]:

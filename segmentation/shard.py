@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -76,9 +76,7 @@ class ShardResult:
 
     def record(self) -> dict[str, Any]:
         """Fields of the shard's record."""
-        fields = asdict(self)
-        fields.pop("index")
-        return fields
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "index"}
 
 
 def read_block(

@@ -14,7 +14,7 @@ from storage.local_folder import LocalFolder
 from storage.stores import is_local, join_url, normalize_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from storage.remote_folder import RemoteFolder
 
@@ -40,6 +40,18 @@ class Blobs:
             If there is no such object.
         """
         return self._folder().read(key)
+
+    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Keys and bytes of objects, in the order of the keys.
+
+        From an object store several are asked for ahead, as each takes a round trip.
+
+        Raises
+        ------
+        FileNotFoundError
+            If one of them is not there.
+        """
+        return self._folder().read_each(keys)
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""

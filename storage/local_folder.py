@@ -10,14 +10,14 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 PARTIAL_SUFFIX = ".partial"
 PROBE_BYTES = 4096
@@ -38,6 +38,10 @@ class LocalFolder:
     def read(self, key: str) -> bytes:
         """Bytes of an object."""
         return (self.root / key).read_bytes()
+
+    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Keys and bytes of objects, one after the other."""
+        return ((key, self.read(key)) for key in keys)
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
@@ -79,9 +83,12 @@ class LocalFolder:
 
     def versions(self, prefix: str) -> Iterator[tuple[str, int, str]]:
         """Keys, sizes in bytes and modification times in ns, in key order."""
-        for path in _files_in_key_order(self.root / prefix):
-            status = path.stat()
-            yield path.relative_to(self.root).as_posix(), status.st_size, str(status.st_mtime_ns)
+        start = (self.root / prefix).relative_to(self.root).as_posix()
+        for key, entry in _files_in_key_order(
+            self.root / prefix, "" if start == "." else f"{start}/"
+        ):
+            status = entry.stat()
+            yield key, status.st_size, str(status.st_mtime_ns)
 
     def check_writable(self) -> None:
         """Write a small file that has no name, in the folder or the one it would be made in."""
@@ -111,17 +118,21 @@ class LocalFolder:
         return len(found)
 
 
-def _files_in_key_order(folder: Path) -> Iterator[Path]:
-    """Files below a folder in the order of an object store: ``a.json`` before ``a/b``."""
-    if not folder.is_dir():
-        return
+def _files_in_key_order(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Keys and files below a folder in the order of an object store: ``a.json`` before ``a/b``."""
+    if folder.is_dir():
+        yield from _entries_in_key_order(str(folder), prefix)
+
+
+def _entries_in_key_order(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The same as plain text: a million paths take their time to be made."""
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name + "/" * entry.is_dir())
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _files_in_key_order(Path(entry))
+            yield from _entries_in_key_order(entry.path, f"{prefix}{entry.name}/")
         elif entry.is_file() and not entry.name.endswith(PARTIAL_SUFFIX):
-            yield Path(entry)
+            yield prefix + entry.name, entry
 
 
 def _partial_name(path: Path) -> Path:

@@ -13,24 +13,17 @@ and does not count; of two records of one item the later attempt's counts.
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from storage.records import SCHEMA, RecordFault, RecordLine, line_checksum, parse_records
+from storage.records import RECORDS, RecordFault, RecordLine, parse_records, stage_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from storage.blobs import Blobs
-
-RECORDS = "records"
-MAX_FULL_GROUPS = 5000
-MAX_EARLY_GROUPS = 4000
-FLUSH_SECONDS = 20.0
 
 
 @dataclass(slots=True)
@@ -41,76 +34,6 @@ class Damage:
     foreign: int = 0
     stale: int = 0
     duplicated: int = 0
-
-
-@dataclass(slots=True)
-class RecordWriter:
-    """Appends the records of one stage; use it as a context manager, which flushes at the end.
-
-    With n planned items an object holds at least n / 5000 records, so that 10⁶ shards make
-    fewer than 10⁴ objects; a run of up to 5000 shards loses no finished shard when it is
-    killed, a longer one the last 20 seconds at most.
-
-    Attributes
-    ----------
-    blobs : Blobs
-        Run folder.
-    job : str
-        Digest of the job.
-    stage : str
-        Such as ``infer`` or ``pyramid-1``.
-    planned : int
-        Number of items of the stage.
-    attempt : str
-        Sorts after every earlier attempt: begins with a UTC time.
-    """
-
-    blobs: Blobs
-    job: str
-    stage: str
-    planned: int
-    attempt: str
-    _lines: list[bytes] = field(default_factory=list)
-    _groups: int = 0
-    _early: int = 0
-    _flushed: float = field(default_factory=time.monotonic)
-
-    def __enter__(self) -> RecordWriter:
-        # An attempt may come back to a stage; what it wrote there stands and is added to.
-        prefix = f"{stage_folder(self.stage)}/{self.attempt}-"
-        keys = self.blobs.list(stage_folder(self.stage))
-        self._groups = sum(1 for key, _ in keys if key.startswith(prefix))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.flush()
-
-    def append(self, item: int, record: dict[str, Any]) -> None:
-        """Record a finished item; durable at once or within the group."""
-        body = json.dumps({"item": item, **record}, separators=(",", ":")).encode()
-        self._lines.append(line_checksum(body) + b" " + body)
-        if len(self._lines) >= -(-self.planned // MAX_FULL_GROUPS):
-            self.flush()
-        elif time.monotonic() - self._flushed > FLUSH_SECONDS and self._early < MAX_EARLY_GROUPS:
-            self._early += 1
-            self.flush()
-
-    def flush(self) -> None:
-        """Make every appended record durable."""
-        if self._lines:
-            header = {
-                "schema": SCHEMA,
-                "job": self.job,
-                "stage": self.stage,
-                "attempt": self.attempt,
-            }
-            data = b"\n".join([json.dumps(header).encode(), *self._lines, b""])
-            self.blobs.write(
-                f"{stage_folder(self.stage)}/{self.attempt}-{self._groups:06d}.jsonl", data
-            )
-            self._groups += 1
-            self._lines.clear()
-        self._flushed = time.monotonic()
 
 
 @dataclass(slots=True)
@@ -196,15 +119,11 @@ class RunManifest:
         return (found for found in self._read(stage) if isinstance(found, RecordLine))
 
     def _read(self, stage: str) -> Iterator[RecordLine | RecordFault]:
-        for key, _ in self.blobs.list(stage_folder(stage)):
-            yield from parse_records(key, self.blobs.read(key), self.job, stage)
+        keys = (key for key, _ in self.blobs.list(stage_folder(stage)))
+        for key, data in self.blobs.read_each(keys):
+            yield from parse_records(key, data, self.job, stage)
 
 
 def stage_names(blobs: Blobs) -> list[str]:
     """Stages that have records in a run folder."""
     return sorted({key.split("/")[1] for key, _ in blobs.list(RECORDS)})
-
-
-def stage_folder(stage: str) -> str:
-    """Folder of a stage's records in the run folder."""
-    return f"{RECORDS}/{stage}"

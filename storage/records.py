@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA = 1
+RECORDS = "records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +126,8 @@ def _json(text: bytes) -> Any:
 def line_checksum(body: bytes) -> bytes:
     """What stands in front of a record: BLAKE2b of 64 bits, in hex."""
     return hashlib.blake2b(body, digest_size=8).hexdigest().encode()
+
+
+def stage_folder(stage: str) -> str:
+    """Folder of a stage's records in the run folder."""
+    return f"{RECORDS}/{stage}"

@@ -6,6 +6,8 @@ in one request; only large objects go in parts, several at a time.
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +24,13 @@ from storage.store_probe import check_store
 from storage.stores import open_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MULTIPART_BYTES = 2**24
 PART_BYTES = 2**23
 PARTS_AT_ONCE = 4
+READS_AHEAD = 16
 # An object that vanishes between "already there" and reading it is being replaced by others.
 CREATE_TRIES = 5
 
@@ -54,6 +57,19 @@ class RemoteFolder:
         data = insist(self.url, key, lambda: bytes(self.store.get(key).bytes()))
         count("get", read=len(data))
         return data
+
+    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Keys and bytes of objects, in order; the next few are on their way meanwhile."""
+        remaining = iter(keys)
+        with ThreadPoolExecutor(READS_AHEAD) as threads:
+            asked = deque(
+                (key, threads.submit(self.read, key)) for key in islice(remaining, READS_AHEAD)
+            )
+            while asked:
+                key, found = asked.popleft()
+                data = found.result()
+                asked.extend((new, threads.submit(self.read, new)) for new in islice(remaining, 1))
+                yield key, data
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""

@@ -17,7 +17,7 @@ from benchmarks.chaos.runs import Bench, Usual, disturbed, undisturbed
 from benchmarks.chaos.specimen import Place
 from benchmarks.chaos.table import markdown
 from storage.blobs import Blobs
-from storage.manifest import RecordWriter
+from storage.record_writer import RecordWriter
 from tests.test_flows.works import wait_for
 
 # Does what the command does: records, writes the mask, then the scores; goes on where it was.

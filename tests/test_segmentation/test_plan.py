@@ -16,7 +16,7 @@ from segmentation.region import Region
 from segmentation.tiling import TileSpec, tiles_of
 from tests.strategies import plans, regions, shapes
 
-NEEDS = Needs(reserved=5000, read_voxel=4, write_voxel=2, tile_voxel=60)
+NEEDS = Needs(reserved=5000, read_voxel=4, write_voxel=2, tile_voxel=60, cell_voxel=4)
 
 
 @st.composite
@@ -86,13 +86,13 @@ def test_round_trip_through_json(plan):
 
 
 def worker_bytes(plan, needs):
-    """Peak of one worker, from its largest shard: three shards in flight and a batch of tiles."""
+    """Peak of one worker, from its largest shard: three in flight at most, a batch of tiles."""
     shards = list(plan)
     read = max(shard.read.voxels for shard in shards) * needs.read_voxel
     write = max(shard.write.voxels for shard in shards) * needs.write_voxel
-    cells = 2 * math.prod(plan.cell) * needs.write_voxel
+    cells = math.prod(plan.cell) * needs.cell_voxel
     tiles = plan.batch * plan.spec.voxels * needs.tile_voxel
-    return needs.reserved + 3 * (read + write + cells) + tiles
+    return needs.reserved + min(3, len(shards)) * (read + write + cells) + tiles
 
 
 @settings(max_examples=60)
@@ -122,13 +122,27 @@ def test_refusal_names_a_budget_that_works_and_is_not_generous():
         "stride": (1, 1, 1),
         "halo": (0, 0, 0),
         "network_axes": 3,
-        "needs": Needs(reserved=2**20, read_voxel=1, write_voxel=1, tile_voxel=1),
+        "needs": Needs(2**20, read_voxel=1, write_voxel=1, tile_voxel=1, cell_voxel=2),
     }
     # 1 MiB, 3 × (1 read + 1 written + 2 encoded) cells of 1 MiB, and one byte for the tile.
     least = 13 * MEBIBYTE + 1
     with pytest.raises(ValueError, match=r"memory 13 MiB is too little.*needs 14 MiB a worker"):
         make_plan(**request_, memory_bytes=least - 1)
     assert make_plan(**request_, memory_bytes=least).projected_bytes == least
+
+
+def test_a_single_shard_is_alone_in_flight():
+    plan = make_plan(
+        shape=(64, 128, 128),
+        region=Region.whole((64, 128, 128)),
+        cell=(64, 128, 128),
+        stride=(1, 1, 1),
+        halo=(0, 0, 0),
+        network_axes=3,
+        needs=Needs(2**20, read_voxel=1, write_voxel=1, tile_voxel=0, cell_voxel=2),
+        memory_bytes=2**30,
+    )
+    assert plan.projected_bytes == 5 * MEBIBYTE
 
 
 @settings(max_examples=40)
