@@ -203,7 +203,9 @@ class _Segmenter:
 
 def class_voxels(classes: np.ndarray, size: int) -> list[int]:
     """Voxels of each class, counted piece by piece: NumPy counts eight bytes a voxel."""
-    return sum(np.bincount(piece.ravel(), minlength=size) for piece in classes).tolist()
+    counts = [np.bincount(piece.ravel(), minlength=size) for piece in classes]
+    total: list[int] = np.sum(counts, axis=0).tolist()
+    return total
 
 
 def _cells(

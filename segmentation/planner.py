@@ -64,10 +64,10 @@ class Needs:
         cell: int,
         tile: Voxels,
         batch: int,
-        shards: Voxels = IN_FLIGHT,
+        shards: int = IN_FLIGHT,
     ) -> Any:
         """Peak bytes of one worker; sizes in voxels, and how many shards there are in all."""
-        in_flight = np.minimum(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
+        in_flight = min(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
         return self.reserved + in_flight + tile * batch * self.tile_voxel
 
 
@@ -138,7 +138,7 @@ def make_plan(
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
     read, write, shards = _largest(prices, choice)
-    base = int(needs.projected(read, write, math.prod(cell), spec.voxels, 1, shards))
+    base = int(needs.projected(read, write, math.prod(cell), spec.voxels, 1))
     batch = _batch(spec, write, (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel))
     projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch, shards)
     return ShardPlan(shape, region, cell, shard_shape, spec, batch, int(projected))
@@ -216,8 +216,8 @@ def _best(
     tile = over_axes(lambda choice, _: choice[0])
     cost = over_axes(lambda _, price: price.amplification) * (1 + TILE_OVERHEAD_VOXELS / tile)
     read, write = over_axes(lambda _, p: p.read), over_axes(lambda _, p: p.write)
-    shards = over_axes(lambda _, p: p.shards)
-    needed = needs.projected(read, write, cell_voxels, tile, 1, shards)
+    # However few shards there are: else few large ones, for one worker, would be the cheapest.
+    needed = needs.projected(read, write, cell_voxels, tile, 1)
     affordable = needed <= memory_bytes
     if not affordable.any():
         raise ValueError(
