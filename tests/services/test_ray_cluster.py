@@ -15,7 +15,7 @@ from tests.services.ray_hosts import ray_cluster
 from tests.services.shell import comparable, tree
 from tests.test_flows.conftest import make_bundle
 from tests.test_flows.images import maskmill_process
-from tests.test_flows.runs import least_budget, make_image, make_truth
+from tests.test_flows.runs import least_budget, make_image, make_truth, recorded
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(2400)]
 
@@ -84,7 +84,7 @@ def submission(cluster, *arguments):
 
 
 def records(image):
-    return len(list(Path(f"{image}.runs").glob(f"{NAME}-*/records/infer/*.jsonl")))
+    return recorded(image, NAME)
 
 
 def busy(cluster, number):

@@ -14,7 +14,7 @@ from tests.services.shell import comparable, tree
 from tests.services.slurm import slurm_cluster
 from tests.test_flows.conftest import make_bundle
 from tests.test_flows.images import COMMAND, maskmill_process
-from tests.test_flows.runs import attempts, least_budget, make_image, make_truth
+from tests.test_flows.runs import attempts, least_budget, make_image, make_truth, recorded
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(2400)]
 
@@ -106,7 +106,7 @@ class Submitted:
         return sorted(self.folder.glob("maskmill-*"))
 
     def records(self):
-        return len(list(Path(f"{self.image}.runs").glob(f"{NAME}-*/records/infer/*.jsonl")))
+        return recorded(self.image, NAME)
 
     def await_work(self, count=EARLY):
         """Wait until shards are finished, with actors on both machines."""
