@@ -2,11 +2,9 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from flows.sizing import MEBIBYTE, RESERVED_IDENTITY, RESERVED_KERAS, plan_shards
-from flows.work import class_voxels
 from segmentation.bundle import MODEL_FILE
 from segmentation.region import Region
 from storage.labels import LabelLayout
@@ -82,9 +80,3 @@ def test_without_a_network_voxels_are_as_large_as_the_images():
 def test_the_program_is_most_of_a_small_plan(folder):
     found, _ = projected(network(folder), depth=4)
     assert found < RESERVED_KERAS + 64 * MEBIBYTE
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 7), (40, 30)])
-def test_voxels_of_each_class(shape):
-    classes = np.random.default_rng(0).integers(0, 4, shape, np.uint8)
-    assert class_voxels(classes, 6) == np.bincount(classes.ravel(), minlength=6).tolist()
