@@ -173,7 +173,7 @@ class _Segmenter:
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:
         size = self.work.num_classes
-        shares = class_voxels(output.classes, size) if size else []
+        shares = np.bincount(output.classes.ravel(), minlength=size).tolist() if size else []
         truth = self.work.truth
         if truth is None:
             return {}, shares
@@ -199,11 +199,6 @@ class _Segmenter:
                 stored = target.write(place, np.expand_dims(block, axis))
                 records.append(stored | {"key": f"{PROBABILITIES}/{stored['key']}"})
         return records
-
-
-def class_voxels(classes: np.ndarray, size: int) -> list[int]:
-    """Voxels of each class, counted piece by piece: NumPy counts eight bytes a voxel."""
-    return sum(np.bincount(piece.ravel(), minlength=size) for piece in classes).tolist()
 
 
 def _cells(

@@ -103,21 +103,18 @@ class ShardPlan:
 
     def write_region(self, index: int) -> Region:
         """Voxels that the shard at a position writes."""
-        if not 0 <= index < len(self):
+        rest, start, stop = index, [], []
+        bounds = zip(self.region.start, self.region.stop, self.shard_shape, strict=True)
+        # Asked for several times a shard: plain arithmetic, the last axis first.
+        for first, last, extent in reversed([*bounds]):
+            low = first // extent
+            rest, place = divmod(rest, -(-last // extent) - low)
+            origin = (low + place) * extent
+            start.append(max(origin, first))
+            stop.append(min(origin + extent, last))
+        if rest:
             raise IndexError(f"shard {index} of a plan with {len(self)} shards")
-        place = []
-        for count in reversed(self.grid_shape):
-            index, remainder = divmod(index, count)
-            place.append(remainder)
-        origin = tuple(
-            (a + i) * s
-            for a, i, s in zip(self.grid_start, reversed(place), self.shard_shape, strict=True)
-        )
-        box = Region(origin, tuple(o + s for o, s in zip(origin, self.shard_shape, strict=True)))
-        inside = box.intersection(self.region)
-        if inside is None:
-            raise ValueError(f"shard at {origin} lies outside the region {self.region}")
-        return inside
+        return Region(tuple(reversed(start)), tuple(reversed(stop)))
 
     @property
     def computed_voxels(self) -> int:

@@ -66,10 +66,10 @@ class Needs:
         cell: int,
         tile: Voxels,
         batch: int,
-        shards: Voxels = IN_FLIGHT,
+        shards: int = IN_FLIGHT,
     ) -> Any:
         """Peak bytes of one worker; sizes in voxels, and how many shards there are in all."""
-        in_flight = np.minimum(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
+        in_flight = min(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
         return self.reserved + in_flight + tile * batch * self.tile_voxel
 
 
@@ -140,7 +140,7 @@ def make_plan(
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
     read, write, shards = pricing.largest(choice)
-    base = int(needs.projected(read, write, math.prod(cell), spec.voxels, 1, shards))
+    base = int(needs.projected(read, write, math.prod(cell), spec.voxels, 1))
     spare_tiles = (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel)
     batch = _batch(spec, cost, write, spare_tiles)
     projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch, shards)

@@ -139,13 +139,13 @@ class Pricing:
 
         tile = over_axes(lambda choice, _: choice[0])
         amplification = over_axes(lambda _, price: price.amplification)
+        # However few shards there are: else few large ones, for one worker, would be the cheapest.
         needed = self.needs.projected(
             over_axes(lambda _, price: price.read),
             over_axes(lambda _, price: price.write),
             math.prod(self.cell),
             tile,
             1,
-            over_axes(lambda _, price: price.shards),
         )
         return Candidates(axes, amplification * (1 + self.cost.overhead_voxels / tile), needed)
 

@@ -19,11 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bench import machine
 from benchmarks.memory.plans import MEBIBYTE, PLANS, Plan
 from benchmarks.memory.scene import make_bundle, make_image, make_truth
 
 LEAST = re.compile(r"the smallest plan needs (\d+) MiB")
 TIGHT = 0.7
+PACKAGES = ("maskmill", "ray", "zarr", "numpy", "tensorflow-cpu", "keras")
 COLUMNS = ("name", "planned_mib", "measured_mib", "share", "shards", "tile", "batch", "seconds")
 
 
@@ -47,7 +49,7 @@ def main() -> None:
         "least_share": min(one["share"] for one in found),
         "tight": all(one["share"] >= TIGHT for one in found),
     }
-    report = {"plans": found} | verdict
+    report = {"plans": found} | verdict | {"machine": machine(PACKAGES)}
     sys.stdout.write(json.dumps(report) + "\n" if options.json else _text(report))
 
 

@@ -18,12 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.bench import machine
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COUNTS = "10000,100000,1000000"
 REMOTE_SHARDS = "100000"
 BUCKET = "scale"
+PACKAGES = ("maskmill", "ray", "zarr", "numpy", "tensorflow-cpu", "keras")
 
 
 def main() -> None:
@@ -31,7 +34,7 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(dir=options.folder, ignore_cleanup_errors=True) as folder:
         found = options.measure(options, Path(folder))
-    found |= {"part": options.part, "cores": os.cpu_count()}
+    found |= {"part": options.part, "machine": machine(PACKAGES)}
     sys.stdout.write(json.dumps(found) + "\n" if options.json else _text(found))
 
 

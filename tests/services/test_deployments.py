@@ -19,7 +19,7 @@ from tests.services.prefect_site import DEPLOY, RUN_SECONDS, await_event, prefec
 from tests.services.volumes import make_volume
 from tests.test_flows.conftest import make_bundle
 from tests.test_flows.images import listing, make_image
-from tests.test_flows.runs import attempts, least_budget
+from tests.test_flows.runs import attempts, least_budget, recorded
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(3600)]
 
@@ -166,16 +166,11 @@ def sections(tmp_path_factory, bundle):
 
 def begin(site, job, count):
     """Start a run and wait until it has recorded so many shards more; its id."""
-    before = recorded(job)
+    before = recorded(job["image"], "cells")
     run = site.start("segment-volume/segment-volume", job)
-    await_event(lambda: recorded(job) >= before + count, RUN_SECONDS)
+    await_event(lambda: recorded(job["image"], "cells") >= before + count, RUN_SECONDS)
     assert site.state(run) == "Running"
     return run
-
-
-def recorded(job):
-    """Number of files with records."""
-    return len(list(Path(f"{job['image']}.runs").glob("cells-*/records/infer/*.jsonl")))
 
 
 def actors(site, run):

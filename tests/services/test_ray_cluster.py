@@ -21,7 +21,7 @@ from tests.services.stack import (
     make_source,
     segmentation,
 )
-from tests.test_flows.runs import make_image
+from tests.test_flows.runs import make_image, recorded
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(2400)]
 
@@ -54,7 +54,7 @@ def submission(cluster, *arguments):
 
 
 def records(image):
-    return len(list(Path(f"{image}.runs").glob(f"{NAME}-*/records/infer/*.jsonl")))
+    return recorded(image, NAME)
 
 
 def busy(cluster, number):

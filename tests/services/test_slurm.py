@@ -21,7 +21,7 @@ from tests.services.stack import (
     segmentation,
 )
 from tests.test_flows.images import COMMAND
-from tests.test_flows.runs import attempts, make_image
+from tests.test_flows.runs import attempts, make_image, recorded
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(2400)]
 
@@ -73,7 +73,7 @@ class Submitted:
         return sorted(self.folder.glob("maskmill-*"))
 
     def records(self):
-        return len(list(Path(f"{self.image}.runs").glob(f"{NAME}-*/records/infer/*.jsonl")))
+        return recorded(self.image, NAME)
 
     def await_work(self, count=EARLY):
         """Wait until shards are finished, with actors on both machines."""

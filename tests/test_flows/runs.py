@@ -97,6 +97,12 @@ def attempts(run_url, stage="infer"):
     return found
 
 
+def recorded(image, name="*"):
+    """Number of shards with a record in the runs over an image, read without the product."""
+    paths = Path(f"{image}.runs").glob(f"{name}-*/records/infer/*.jsonl")
+    return sum(len(path.read_bytes().splitlines()) - 1 for path in paths)
+
+
 @contextmanager
 def small_cells(cell_bytes=(2**11, 2**13), chunk=16, plane=8):
     """Write-grid cells, levels and budgets so small that tiny volumes have many of them."""

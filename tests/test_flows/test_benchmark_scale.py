@@ -2,9 +2,11 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.memory import __main__ as memory
 from benchmarks.memory.plans import PLANS
 from benchmarks.scale import driver
 from benchmarks.scale.extrapolate import check_and_extrapolate
@@ -12,7 +14,12 @@ from benchmarks.scale.model import Load, Parts, estimate, scaled
 from benchmarks.scale.nodes import WORKERS, Nap, per_shard
 from benchmarks.scale.simulated import AnswersAtOnce, make_scene
 from benchmarks.scale.workers import steady_rate
+from flows import stages
 from flows.executors import SerialExecutor
+from flows.jobs import SegmentJob
+from flows.prepare import prepare
+from flows.progress import Progress
+from flows.run import open_run
 
 # Round numbers: a shard of 1000 voxels takes the device 2 s, the host 1 s, its connection 0.5 s.
 PARTS = Parts(
@@ -138,6 +145,32 @@ def test_the_model_is_checked_against_what_was_measured():
     assert found["workers_check"]["ratio"] == pytest.approx(1.25)
     assert found["shards"] == 3726
     assert found["by_workers"][8]["hours"] < found["by_workers"][1]["hours"]
+
+
+def segment_here(_folder, _verb, image, *flags):
+    """What the command does up to its timings, without Prefect and in this process."""
+    values = dict(zip(flags[::2], flags[1::2], strict=True))
+    wanted = {name.removeprefix("--"): value for name, value in values.items()}
+    job = SegmentJob(image=image, **wanted | {"workers": int(wanted["workers"])})
+    try:
+        run = open_run(job, prepare(job), SerialExecutor(), "20260101T000000-a")
+    except ValueError as error:
+        return SimpleNamespace(returncode=2, stderr=str(error))
+    stages.infer(run, SerialExecutor(), threading.Event(), Progress)
+    stages.write_timings(run, {}, 1)
+    return SimpleNamespace(returncode=0, stderr="")
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_planned_and_measured_memory_of_a_tiny_plan(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_maskmill", segment_here)
+    found = memory.measure(tmp_path, PLANS[1], 0.05, "serial")
+    assert found["name"] == "identity, uint8, least budget"
+    assert found["planned_mib"] >= 320
+    assert found["measured_mib"] > 50
+    assert found["shards"] == 1
+    assert found["share"] == pytest.approx(found["measured_mib"] / found["planned_mib"], abs=0.01)
+    assert memory._text({"plans": [found], "tight": True}).splitlines()[-1] == "tight: True"
 
 
 def test_twelve_plans_of_every_kind():

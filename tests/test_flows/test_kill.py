@@ -14,7 +14,14 @@ import pytest
 from storage.labels import listed
 from storage.volume import open_label
 from tests.test_flows.images import COMMAND, maskmill_process
-from tests.test_flows.runs import attempts, least_budget, make_image, make_truth, stored
+from tests.test_flows.runs import (
+    attempts,
+    least_budget,
+    make_image,
+    make_truth,
+    recorded,
+    stored,
+)
 from tests.test_flows.works import DEADLINE_SECONDS, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -99,7 +106,7 @@ class Started:
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
     def records(self):
-        return len(list(self.runs.glob(f"{NAME}-*/records/infer/*.jsonl")))
+        return recorded(str(self.runs).removesuffix(".runs"), NAME)
 
     def workers(self):
         """Processes that compute shards."""

@@ -151,7 +151,7 @@ def test_a_store_that_goes_away_in_mid_run(images, object_server, monkeypatch):
     def away(asked):
         if asked.method == "PUT" and "/records/infer/" in asked.path:
             records.append(asked)
-        return "503 Service Unavailable" if len(records) > 2 else None
+        return "503 Service Unavailable" if len(records) > 1 else None
 
     with (
         object_server.answering(away),
@@ -160,7 +160,8 @@ def test_a_store_that_goes_away_in_mid_run(images, object_server, monkeypatch):
         infer(run)
     assert "no usable answer from http://127.0.0.1" in str(caught.value)
     done = int(run.manifest.completed("infer", len(run.plan)).sum())
-    assert done == 2 < len(run.plan)
+    # The first object came to the store; how many shards it holds is a matter of time.
+    assert 1 <= done < len(run.plan)
     again = start(job)
     infer(again)
     _, redone = finish(again)

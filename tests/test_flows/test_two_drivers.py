@@ -39,6 +39,7 @@ from tests.test_flows.images import (
 )
 from tests.test_flows.runs import attempts, least_budget, small_cells
 from tests.test_flows.runs import infer as infer_with
+from tests.test_flows.runs import recorded as shards_recorded
 from tests.test_flows.versions import VOXELS
 from tests.test_flows.works import StopAfter, wait_for
 
@@ -263,7 +264,7 @@ def test_two_commands_and_a_kill(tmp_path):
     )
     try:
         runs = Path(f"{image}.runs")
-        assert wait_for(lambda: len(list(runs.glob("*/records/infer/*.jsonl"))) > 2)
+        assert wait_for(lambda: shards_recorded(image) > 2)
         # It is not to finish while the other one looks.
         os.kill(first.pid, signal.SIGSTOP)
         second = maskmill_process(*command, env=environment)

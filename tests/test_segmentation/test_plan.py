@@ -145,6 +145,21 @@ def test_a_single_shard_is_alone_in_flight():
     assert plan.projected_bytes == 5 * MEBIBYTE
 
 
+def test_a_small_volume_is_not_made_one_large_shard():
+    shape = (64, 128, 128)
+    plan = make_plan(
+        shape=shape,
+        region=Region.whole(shape),
+        cell=(16, 128, 128),
+        stride=(1, 1, 1),
+        halo=(0, 0, 0),
+        network_axes=2,
+        needs=Needs(2**20, read_voxel=1, write_voxel=1, tile_voxel=1, cell_voxel=9),
+        memory_bytes=2**30,
+    )
+    assert len(plan) == 4
+
+
 @settings(max_examples=40)
 @given(requests(), st.integers(10_000, 1_000_000))
 def test_no_other_plan_costs_much_less(request_, budget):

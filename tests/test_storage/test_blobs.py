@@ -60,6 +60,19 @@ def test_keys_sizes_and_order(blobs):
     assert list(blobs.list("none")) == []
 
 
+def test_many_objects_come_in_the_order_in_which_they_are_asked_for(blobs):
+    keys = [f"a/{number}" for number in range(40)]
+    for key in keys:
+        blobs.write(key, key.encode())
+    asked = [*keys[::-1], keys[3]]
+    assert list(blobs.read_each(iter(asked))) == [(key, key.encode()) for key in asked]
+    assert list(blobs.read_each([])) == []
+    with pytest.raises(FileNotFoundError):
+        list(blobs.read_each([keys[0], "none"]))
+    # Who stops early leaves nothing behind.
+    assert next(iter(blobs.read_each(keys))) == (keys[0], keys[0].encode())
+
+
 def test_a_version_changes_with_its_object(blobs):
     blobs.write("a", b"1")
     blobs.write("b", b"1")
