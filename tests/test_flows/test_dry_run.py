@@ -93,7 +93,8 @@ def test_stages_and_cost_with_truth_and_probabilities(tmp_path):
         result = plan_volume(DryRunJob(image=image, model=str(bundle), **fields))
     stages = result["stages"]
     assert list(stages) == STAGES
-    assert all(stages[name]["seconds"] > 0 for name in STAGES)
+    assert all(stages[name]["seconds"] >= 0 for name in STAGES)
+    assert min(stages[name]["seconds"] for name in ("plan", "infer", "report")) > 0
     total = sum(stage["seconds"] for stage in stages.values())
     assert result["estimated_seconds"] == round(total, 1)
     assert result["cost"]["total"] == pytest.approx(total * 7.2 / 3600, abs=1e-4)
