@@ -15,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 
 from flows.calibration import measure_shards
+from flows.errors import RequestError
 from flows.estimate import Measured, cost_of, estimate_stages
 from flows.jobs import SegmentJob
 from flows.pool import cpus_per_worker, make_executor, threads_per_worker, worker_count
@@ -150,7 +151,23 @@ def _calibrate(
             writer.append(item, _record(run, item, result, key))
 
         work = segment_work(run, threads_per_worker(job))
-        return measure_shards(work, executor, workers, note), list(results.values())
+        with _reachable(job):
+            rates = measure_shards(work, executor, workers, note)
+    return rates, list(results.values())
+
+
+@contextmanager
+def _reachable(job: DryRunJob) -> Iterator[None]:
+    """Say what to do where workers on other machines do not find the scratch folder."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if job.address is None or job.scratch is not None:
+            raise
+        raise RequestError(
+            f"workers of {job.address} do not find the scratch folder of this machine ({error}); "
+            "give --scratch URL, a place that all of them reach"
+        ) from error
 
 
 def _open(job: DryRunJob, prepared: Prepared, folder: str, executor: Executor) -> Run:

@@ -15,6 +15,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.calibration import spread
+from flows.estimate import cell_count
 from flows.publishing import leave_proof, publish_run
 from flows.recorded_mask import is_kept, mask_of
 from flows.run_report import write_report
@@ -167,7 +168,7 @@ def _level_rates(
     if len(levels) < 2:
         return None
     finer, level = levels[:2]
-    cells = [_wanted(level, number) for number in spread(_count(level), lanes)]
+    cells = [_wanted(level, number) for number in spread(cell_count(level), lanes)]
     _lay_copies(run, results, {c for cell in cells for c in _below(finer, level, cell)})
     first, _ = timed(lambda: _build(run, executor, cells))
     seconds, records = timed(lambda: _build(run, executor, cells))
@@ -205,10 +206,6 @@ def _below(finer: LevelCells, level: LevelCells, cell: Index) -> Iterator[Index]
         [a * f for a, f in zip(start, factors, strict=True)],
         [min(b * f, n) for b, f, n in zip(stop, factors, finer.grid.shape, strict=True)],
     )
-
-
-def _count(level: LevelCells) -> int:
-    return math.prod(b - a for a, b in zip(level.first, level.last, strict=True))
 
 
 def _wanted(level: LevelCells, number: int) -> Index:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Tiles that a shard is cut into along an axis, and the shards of the first search that are tried.
 TILES_PER_SHARD = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
-FINE_SHARDS = 4
+FINE_SHARDS = 12
 
 
 @dataclass(frozen=True, slots=True)

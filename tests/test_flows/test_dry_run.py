@@ -14,6 +14,7 @@ from segmentation.tiling import exact_windows
 from tests.test_flows.images import (
     VOXEL_SIZE,
     make_image,
+    make_label,
     maskmill,
     unchanged,
     voxels_like,
@@ -22,6 +23,12 @@ from tests.test_flows.images import (
 )
 
 SHAPE = (3, 300, 280)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """What ladders find is kept elsewhere than in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +75,31 @@ def test_figures_of_a_plan_with_a_network(tmp_path):
     assert result["amplification"] == round(result["computed_voxels"] / (2 * 270 * 270), 4)
     assert result["worker_bytes"] == plan.projected_bytes <= 2 * 2**30
     assert all(t % s == 0 for t, s in zip(result["tile"], result["stride"], strict=True))
+
+
+STAGES = ["start", "plan", "infer", "pyramid", "verify", "aggregate", "publish", "report"]
+
+
+def test_stages_and_cost_with_truth_and_probabilities(tmp_path):
+    """All stages are rehearsed in the scratch folder that was given, and nothing stays there."""
+    voxels = voxels_like((3, 290, 270))
+    image = make_image(tmp_path, voxels, voxel_size=VOXEL_SIZE)
+    make_label(image, (voxels > 100).astype(np.uint8))
+    bundle = write_thresholds(tmp_path / "bundle", stride=(4, 4), halo=(8, 8))
+    (tmp_path / "scratch").mkdir()
+    fields = {"truth": "truth", "probabilities": True, "scratch": str(tmp_path / "scratch")}
+    fields |= {"executor": "serial", "price_per_hour": 7.2}
+    with unchanged(tmp_path):
+        result = plan_volume(DryRunJob(image=image, model=str(bundle), **fields))
+    stages = result["stages"]
+    assert list(stages) == STAGES
+    assert all(stages[name]["seconds"] >= 0 for name in STAGES)
+    assert min(stages[name]["seconds"] for name in ("plan", "infer", "report")) > 0
+    total = sum(stage["seconds"] for stage in stages.values())
+    assert result["estimated_seconds"] == round(total, 1)
+    assert result["cost"]["total"] == pytest.approx(total * 7.2 / 3600, abs=1e-4)
+    assert (result["workers"], result["workers_measured"]) == (1, 1)
+    assert result["seconds_per_shard"] == stages["infer"]["seconds_per_shard"]
 
 
 def tiles_of(shard, plan):
@@ -118,5 +150,7 @@ def test_the_command_prints_the_figures(shelf):
     assert lines["shards"] == "1"
     assert lines["amplification"] == "1"
     assert lines["skippable background"] == "0.5"
+    assert set(STAGES) <= {name.removeprefix("stage ") for name in lines}
+    assert lines["cost"].endswith("worker hours at 3")
     names = [key.replace("_", " ") for key in document]
     assert list(itertools.islice(lines, 3)) == names[:3]

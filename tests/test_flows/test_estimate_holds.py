@@ -47,7 +47,7 @@ def stack(folder):
 def pair(image, bundle, where, home, number):
     """Estimated seconds / seconds of the run, as its timings.json has them."""
     command = [image, "--model", bundle, "--memory", "3GiB", "--executor", *where]
-    environment = os.environ | {"PREFECT_HOME": str(home)}
+    environment = os.environ | {"PREFECT_HOME": str(home), "XDG_CACHE_HOME": f"{home}-cache"}
     planned = maskmill_process("plan", *command, "--json", timeout=600, env=environment)
     assert planned.code == 0, planned.err
     name = f"mask{number}"
