@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from segmentation.ladder import TileCost
 from segmentation.plan import ShardPlan
 from segmentation.pricing import Pricing
