@@ -22,11 +22,13 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import publishing, stages
 from flows.artifacts import artifact_progress, leave_artifacts, leave_picture
+from flows.background import in_background
 from flows.deployment_hooks import say_how_to_resume, stopping_in_time
+from flows.early import startup_seconds, take_executor
 from flows.executors import WorkerStartError, stop_on_signals
 from flows.jobs import SegmentJob
 from flows.pictures import worst_picture
-from flows.pool import make_executor, threads_per_worker, worker_count
+from flows.pool import chosen, threads_per_worker, worker_count
 from flows.prepare import prepare, runs_url
 from flows.publishing import current_version
 from flows.run import Run, is_finished, new_attempt, open_run, run_directory
@@ -75,8 +77,9 @@ def segment_volume(job: SegmentJob) -> dict[str, Any]:
 
 def _segment(job: SegmentJob) -> dict[str, Any]:
     """The stages, on an executor of their own."""
-    executor = make_executor(job)
-    seconds: dict[str, float] = {}
+    job = _placed(job)
+    executor = take_executor(job)
+    seconds = startup_seconds(job)
     lap = Lap()
     try:
         with stop_on_signals() as stop, ExitStack() as held:
@@ -89,9 +92,19 @@ def _segment(job: SegmentJob) -> dict[str, Any]:
                     result = _compute(run, executor, stop, seconds, lease)
                 finally:
                     requests = {} if lease.is_lost else _write_timings(run, seconds, lap())
-                return report_run(run, result, seconds) | {"requests": requests}
+                # No work is left for workers: they go while the report is written.
+                closed = in_background(executor.close, "executor-close")
+                result = _timed(seconds, "report", report_run, run, result, dict(seconds))
+                closed.result()
+                told = {"executor": job.executor, "seconds": seconds, "requests": requests}
+                return {**result, **told}
     finally:
         executor.close()
+
+
+def _placed(job: SegmentJob) -> SegmentJob:
+    """The job with the executor that it leaves to us; a deployment's may."""
+    return job if job.executor != "auto" else chosen(job, len(prepare(job).plan))
 
 
 def _compute(
