@@ -15,6 +15,7 @@ import json
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
     from flows.executors import Executor
     from storage.lease import Lease
+
+logger = getLogger(__name__)
 
 
 @flow(
@@ -120,7 +123,8 @@ def _compute(
     _timed(seconds, "verify", verify_run, run, executor, stop)
     result: dict[str, Any] = _timed(seconds, "aggregate", aggregate_run, run, executor, stop)
     lease.check(confirm=True)
-    _timed(seconds, "publish", publish_run, run)
+    if _timed(seconds, "publish", publish_run, run):
+        logger.info("readers see %s", run.directory, extra={"event": "published", "run": run.url})
     return result
 
 

@@ -12,6 +12,7 @@ threads of their own, and so does the import of Prefect in this one. ::
 from __future__ import annotations
 
 import time
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 from flows.prefect_server import early_server
@@ -19,6 +20,8 @@ from flows.prefect_server import early_server
 if TYPE_CHECKING:
     from flows.jobs import SegmentJob
     from flows.prefect_server import Server
+
+logger = getLogger(__name__)
 
 
 def run_segment(job: SegmentJob) -> dict[str, Any]:
@@ -32,9 +35,17 @@ def run_segment(job: SegmentJob) -> dict[str, Any]:
         If shards are left to do; the same job goes on from there.
     """
     began = time.monotonic()
+    _tell("command-began", "the request is looked at")
     with early_server() as server:
         job, is_short = _checked(job)
-        return _segment(job, server, began=began, is_short=is_short)
+        _tell("request-checked", f"the request is good, the executor {job.executor}")
+        result = _segment(job, server, began=began, is_short=is_short)
+    _tell("command-ended", "server and executor are gone")
+    return result
+
+
+def _tell(event: str, text: str) -> None:
+    logger.info("%s", text, extra={"event": event})
 
 
 def _checked(job: SegmentJob) -> tuple[SegmentJob, bool]:
@@ -76,6 +87,8 @@ def _segment(
         if is_short:
             # In this process only now: two threads that import the same wait for each other.
             executor.warm(has_network)
+        _tell("flow-imported", "Prefect and the flow are imported")
         with reachable_server(), prefect_server(server):
             result: dict[str, Any] = segment_volume(job)
+            _tell("flow-ended", "the flow has ended")
             return result

@@ -121,7 +121,7 @@ import pandas
 )
 def test_a_server_that_may_be_configured(tmp_path, monkeypatch, environment, files, expected):
     """What cannot be told without Prefect counts as configured."""
-    monkeypatch.delitem(sys.modules, "prefect")
+    monkeypatch.delitem(sys.modules, "prefect", raising=False)
     (tmp_path / "home").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -129,7 +129,8 @@ def test_a_server_that_may_be_configured(tmp_path, monkeypatch, environment, fil
     assert may_be_configured(environment, tmp_path) is expected
 
 
-def test_prefect_itself_is_asked_where_it_is_loaded(tmp_path):
+def test_prefect_itself_is_asked_where_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prefect", None)
     assert may_be_configured({"PREFECT_HOME": str(tmp_path)}, tmp_path)
 
 
