@@ -95,12 +95,9 @@ def _segment(job: SegmentJob) -> dict[str, Any]:
                     result = _compute(run, executor, stop, seconds, lease)
                 finally:
                     requests = {} if lease.is_lost else _write_timings(run, seconds, lap())
-                # No work is left for workers: they go while the report is written.
-                closed = in_background(executor.close, "executor-close")
-                result = _timed(seconds, "report", report_run, run, result, dict(seconds))
-                closed.result()
+                result = _report(run, executor, result, seconds)
                 told = {"executor": job.executor, "seconds": seconds, "requests": requests}
-                return {**result, **told}
+                return result | told
     finally:
         executor.close()
 
@@ -108,6 +105,18 @@ def _segment(job: SegmentJob) -> dict[str, Any]:
 def _placed(job: SegmentJob) -> SegmentJob:
     """The job with the executor that it leaves to us; a deployment's may."""
     return job if job.executor != "auto" else chosen(job, len(prepare(job).plan))
+
+
+def _report(
+    run: Run, executor: Executor, result: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """The last stage; no work is left for workers, which go while the report is written."""
+    closed = in_background(executor.close, "executor-close")
+    try:
+        told: dict[str, Any] = _timed(seconds, "report", report_run, run, result, dict(seconds))
+        return told
+    finally:
+        closed.result()
 
 
 def _compute(
