@@ -3,7 +3,7 @@
 A flow takes a job and nothing else, so what is there already waits for it here::
 
     with early_executor(job, began) as executor:    # Ray starts while Prefect is imported
-        segment_volume(job)                         # make_executor(job) gives this executor
+        segment_volume(job)                         # takes this executor
 """
 
 from __future__ import annotations
