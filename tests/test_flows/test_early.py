@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from flows import early, small_volumes
+from flows import early, small_volumes, verbs
 from flows.background import in_background
 from flows.early import early_executor, startup_seconds, take_executor
 from flows.executors import SerialExecutor
@@ -97,6 +97,12 @@ import pandas
 """
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=240, env=environment)
+
+
+def test_the_summary_lists_every_stage():
+    result = {"seconds": {"start": 3.14, "plan": 0.5}, "executor": "serial"}
+    said = "seconds: start 3.1, plan 0.5; 3.6 in all (serial executor)"
+    assert verbs._stages(result) == said
 
 
 # --- the server
