@@ -13,7 +13,7 @@ from flows.classify_stages import RESULT, RUN, collect, is_ours, predict
 from flows.classify_table import FILES
 from flows.errors import IncompleteRunError
 from flows.executors import WorkerStartError, stop_on_signals
-from flows.pool import make_executor, worker_count
+from flows.pool import chosen, make_executor, worker_count
 from flows.progress import Progress
 from flows.run import new_attempt, versions
 from flows.run_report import REPORT
@@ -66,7 +66,8 @@ def run_classification(
     known = finished(run)
     if known is not None:
         return checked(run, known | {"already_done": True})
-    executor = make_executor(job)
+    run = replace(run, job=chosen(job, len(run.work)))
+    executor = make_executor(run.job)
     try:
         with (
             stop_on_signals() as stop,

@@ -54,7 +54,14 @@ def _segment(folder: Path, image: str) -> dict[str, Any]:
     from flows.segment import segment_volume
 
     result: dict[str, Any] = segment_volume(
-        SegmentJob(image=image, model=str(folder / "bundle"), name="cells", truth="truth")
+        SegmentJob(
+            image=image,
+            model=str(folder / "bundle"),
+            name="cells",
+            truth="truth",
+            # A demonstration of the pipeline shows all of it.
+            executor="ray",
+        )
     )
     return result
 

@@ -15,12 +15,13 @@ from flows.cases import Case, case_identity, open_cases
 from flows.count_work import CaseVoxels, CountWork
 from flows.errors import RequestError
 from flows.executors import SerialExecutor
-from flows.label_check import SMALL_VOXELS, check_values
+from flows.label_check import check_values
 from flows.measures import images_along, measures_of
 from flows.prepare import check_writable, runs_url
 from flows.run import versions
 from flows.run_document import EVALUATE, read_run
 from flows.shard_stage import ShardStage
+from flows.small_volumes import SMALL_VOXELS
 from segmentation.evaluation import COMPONENTS, Measures
 from segmentation.plan import ShardPlan
 from storage.blobs import Blobs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.evaluation import Evaluation, open_evaluation, prepare_evaluation
 from flows.evaluation_stages import collect, count_shards, join_components
 from flows.executors import WorkerStartError, stop_on_signals
-from flows.pool import make_executor, worker_count
+from flows.pool import chosen, make_executor, worker_count
 from flows.progress import Progress
 from flows.run import new_attempt
 from flows.run_report import REPORT, write_evaluation_report
@@ -59,7 +59,8 @@ def run_evaluation(
     if all(map(evaluation.blobs.exists, ("result.json", REPORT))):
         known: dict[str, Any] = json.loads(evaluation.blobs.read("result.json"))
         return known | _places(evaluation) | {"already_done": True, "requests": lap()}
-    executor = make_executor(job)
+    evaluation = replace(evaluation, job=chosen(job, len(evaluation.work)))
+    executor = make_executor(evaluation.job)
     try:
         with (
             stop_on_signals() as stop,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import logging
 import signal
+import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -72,6 +73,9 @@ class Executor(Protocol):
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
         """Outcome of every item, as they finish; `items` is consumed lazily."""
 
+    def warm(self, network: bool) -> None:
+        """Begin, in the background, with what the first item needs; `network`: Keras too."""
+
     def dask_scheduler(self) -> Any:
         """What `dask.compute(scheduler=…)` takes to run graphs where the items run."""
 
@@ -95,12 +99,26 @@ class SerialExecutor:
             if outcome.fatal:
                 return
 
+    def warm(self, network: bool) -> None:
+        """Import Keras in a thread; whoever needs it meanwhile waits for that."""
+        if network and "keras" not in sys.modules:
+            # No daemon: a process does not end well in the middle of TensorFlow's import.
+            threading.Thread(target=_import_network, name="keras-ahead").start()
+
     def dask_scheduler(self) -> Any:
         """Threads of this process."""
         return "threads"
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _import_network() -> None:
+    from segmentation.networks.runtime import import_keras
+
+    # What is wrong with it is said by the work that needs it.
+    with suppress(Exception):
+        import_keras()
 
 
 def _attempt(function: Callable[[int], Any], item: int) -> Outcome:

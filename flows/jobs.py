@@ -79,6 +79,8 @@ Seconds = Annotated[
 Floats = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Ints = Annotated[tuple[int, ...], BeforeValidator(_split)]
+ExecutorChoice = Literal["auto", "ray", "serial"]
+AUTO_MEANS = "auto needs no Ray where one worker is enough and no cluster is named"
 
 
 def argument(description: str, **options: Any) -> Any:
@@ -240,7 +242,7 @@ class VolumeJob(Job):
 
     image: str = argument("IMAGE.zarr")
     region: str | None = Field(None, description="such as z=0:12,y=100:612, in voxels of level 0")
-    executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
+    executor: ExecutorChoice = Field("auto", description=f"where shards are computed; {AUTO_MEANS}")
     workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")
     address: str | None = Field(None, description="Ray cluster to use; a local one by default")
@@ -424,7 +426,7 @@ class VerifyJob(LabelJob):
 class RepairJob(LabelJob):
     """A mask volume made whole again: what is missing or wrong is computed anew, nothing else."""
 
-    executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
+    executor: ExecutorChoice = Field("auto", description=f"where shards are computed; {AUTO_MEANS}")
     workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")
     address: str | None = Field(None, description="Ray cluster to use; a local one by default")
@@ -475,7 +477,9 @@ class ClassifyJob(Job):
     )
     format: Literal["csv", "parquet"] = Field("csv", description="of the predictions")
     batch_size: int = Field(8, ge=1, description="images a worker takes at a time")
-    executor: Literal["ray", "serial"] = Field("ray", description="where images are classified")
+    executor: ExecutorChoice = Field(
+        "auto", description=f"where images are classified; {AUTO_MEANS}"
+    )
     workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")
     address: str | None = Field(None, description="Ray cluster to use; a local one by default")

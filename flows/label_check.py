@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from flows.errors import RequestError
 
-# Labels of up to so many voxels are read for faults before anything is made; in larger ones the
-# workers find them.
-SMALL_VOXELS = 2**26
-
 
 def check_values(
     found: dict[int, int], num_classes: int, ignore_label: int | None, called: str = "truth"

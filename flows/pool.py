@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.executors import Executor, SerialExecutor
-from flows.jobs import EvaluateJob
+from flows.jobs import ClassifyJob, EvaluateJob, SegmentJob
 from flows.sizing import default_workers, lent_cpus
 
 if TYPE_CHECKING:
-    from flows.jobs import ClassifyJob, TrainJob, VerifyJob, VolumeJob
+    from flows.jobs import TrainJob, VerifyJob, VolumeJob
+
+# More items than this pay for Ray's start: it reads and writes beside the device, and outlives
+# a worker that dies.
+FEW_ITEMS = 16
+AnyJob = TypeVar("AnyJob", SegmentJob, EvaluateJob, ClassifyJob)
+
+
+def chosen(job: AnyJob, items: int) -> AnyJob:
+    """The job with the executor that ``auto`` stands for.
+
+    Ray where a cluster or a GPU is asked for, and where several workers, or many items, make its
+    start worth while; else this process.
+
+    Parameters
+    ----------
+    job : SegmentJob, EvaluateJob or ClassifyJob
+        What is asked for.
+    items : int
+        How many shards or batches it has.
+    """
+    if job.executor != "auto":
+        return job
+    is_placed = bool(job.address or os.environ.get("RAY_ADDRESS") or job.gpus_per_worker)
+    needed = min(worker_count(job), items)
+    serial = not is_placed and needed <= 1 and items <= FEW_ITEMS
+    return job.model_copy(update={"executor": "serial" if serial else "ray"})
 
 
 def make_executor(job: VolumeJob | ClassifyJob) -> Executor:

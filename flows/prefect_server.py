@@ -18,12 +18,15 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from logging import getLogger
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 from flows.errors import IncompleteRunError, VerificationError
+from flows.prefect_profile import may_be_configured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,10 +53,72 @@ DATABASE = (
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",
 )
 
+logger = getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server of our own that has been started, and may not answer yet.
+
+    Attributes
+    ----------
+    process : subprocess.Popen
+        The server.
+    url : str
+        Of its API.
+    password : str
+        User and password that it asks for.
+    said : file
+        What it writes.
+    """
+
+    process: subprocess.Popen[bytes]
+    url: str
+    password: str
+    said: Any
+
 
 @contextmanager
-def prefect_server() -> Iterator[None]:
+def early_server() -> Iterator[Server | None]:
+    """Start a server of our own where surely none is configured; Prefect need not be imported.
+
+    It starts while the caller goes on; `prefect_server` waits for it. None where one may be
+    configured.
+    """
+    if may_be_configured(os.environ):
+        yield None
+        return
+    with _server() as server:
+        yield server
+
+
+@contextmanager
+def _server() -> Iterator[Server]:
+    """A server of our own until the context ends."""
+    port = _free_port()
+    # Others on this machine, and pages in its browsers, reach a loopback port as well.
+    password = f"maskmill:{secrets.token_urlsafe(32)}"
+    with TemporaryFile() as said, _own_home(os.environ) as home:
+        process = subprocess.Popen(  # noqa: S603 our own interpreter and module
+            [sys.executable, "-m", "flows.prefect_server", str(port), str(os.getpid())],
+            env=os.environ | EMBEDDED | home | {AUTH: password},
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            yield Server(process, f"http://127.0.0.1:{port}/api", password, said)
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def prefect_server(early: Server | None = None) -> Iterator[None]:
     """Have a Prefect server: the configured one, else our own until the context ends.
+
+    Parameters
+    ----------
+    early : Server, optional
+        What `early_server` has started, whose context goes on.
 
     Raises
     ------
@@ -72,28 +137,16 @@ def prefect_server() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    # Others on this machine, and pages in its browsers, reach a loopback port as well.
-    password = f"maskmill:{secrets.token_urlsafe(32)}"
-    with TemporaryFile() as said, _own_home(os.environ) as home:
-        server = subprocess.Popen(  # noqa: S603 our own interpreter and module
-            [sys.executable, "-m", "flows.prefect_server", str(port)],
-            env=os.environ | EMBEDDED | home | {AUTH: password},
-            stdout=said,
-            stderr=said,
-        )
-        try:
-            _await(server, f"{url}/health", said)
-            ours = {
-                PREFECT_API_URL: url,
-                PREFECT_API_AUTH_STRING: password,
-                PREFECT_CLIENT_MAX_RETRIES: RETRIES,
-            }
-            with temporary_settings(ours), _while_alive(server):
-                yield
-        finally:
-            _stop(server)
+    with nullcontext(early) if early else _server() as server:
+        _await(server.process, f"{server.url}/health", server.said)
+        logger.info("the server answers", extra={"event": "server-ready"})
+        ours = {
+            PREFECT_API_URL: server.url,
+            PREFECT_API_AUTH_STRING: server.password,
+            PREFECT_CLIENT_MAX_RETRIES: RETRIES,
+        }
+        with temporary_settings(ours), _while_alive(server.process):
+            yield
 
 
 @contextmanager
@@ -164,13 +217,13 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def serve(port: int) -> None:
-    """Be the server; runs in a process of its own."""
+def serve(port: int, parent: int) -> None:
+    """Be the server of a process; runs in one of its own."""
     import uvicorn
 
     # Blocked, not ignored: uvicorn would put its own answer in the place of any other.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     uvicorn.run(APPLICATION, factory=True, host="127.0.0.1", port=port, log_level="error")
 
 
@@ -184,4 +237,4 @@ def _leave_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.record_check import recorded_checksums
 from flows.recorded_mask import PYRAMID, mask_of
+from flows.small_volumes import scheduler_for
 from storage.pyramid import build_level
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _build(
         finer.path,
         level.path,
         reducer="mode",
-        scheduler=executor.dask_scheduler(),
+        scheduler=scheduler_for(executor, run.plan.shape),
         cells=cells,
     )
     with run.writer(f"{PYRAMID}{level.path}", level.total) as writer:

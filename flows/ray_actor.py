@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.evidence import Evidence, Whereabouts, evidence_of
 from flows.executors import describe, is_fatal, logger
 from flows.logs import log_fields, start_logs
+from segmentation.networks.runtime import import_keras
 
 if TYPE_CHECKING:
     from flows.executors import Work
@@ -43,21 +44,25 @@ class Failure:
 class Actor:
     """Runs in a Ray worker process."""
 
-    def __init__(self, work: Work, surroundings: Surroundings) -> None:
-        self.work = work
-        self.fields = surroundings.fields
-        if surroundings.logs:
-            start_logs()
+    def warm(self, network: bool) -> None:
+        """Import what the work will need, before there is any."""
+        import flows.work  # noqa: F401 for its own sake
 
-    def open(self) -> Whereabouts:
+        if network:
+            import_keras()
+
+    def open(self, work: Work, surroundings: Surroundings) -> Whereabouts:
         """Open the work; called once, before the first item. Where this process is."""
         import ray
 
+        self.fields = surroundings.fields
+        if surroundings.logs:
+            start_logs()
         started = time.perf_counter()
         context = ray.get_runtime_context()
         logs = Path(context.get_temp_dir(), context.get_session_name(), "logs")
         self.worker = Whereabouts.here(str(logs))
-        self.function = self.work.open()
+        self.function = work.open()
         with log_fields(**self.fields):
             seconds = round(time.perf_counter() - started, 3)
             logger.info("worker is ready", extra={"event": "worker-ready", "seconds": seconds})

@@ -79,6 +79,7 @@ def _open_members(pool: Pool) -> None:
                 _start_failed(pool, member, error)
             else:
                 member.opened = True
+                logger.info("a worker is ready", extra={"event": "worker-opened"})
                 pool.failed_starts = 0
 
 

@@ -8,10 +8,13 @@ What becomes of failures is decided in `flows.ray_drive`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
+from flows.background import in_background
 from flows.logs import current_fields, is_logging
 from flows.ray_actor import Actor, Surroundings
 from flows.ray_cluster import cluster_errors, connect
@@ -23,8 +26,13 @@ from flows.ray_settings import LOCAL, apply_settings, cluster_address, no_dashbo
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
 
     from flows.executors import Outcome, Work
+
+CLOSE_SECONDS = 20.0
+
+logger = getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -54,14 +62,40 @@ class RayExecutor:
     address: str | None = None
     in_flight: int = IN_FLIGHT
     _started: bool = False
+    _ahead: Future[None] | None = field(default=None, init=False)
+    _spares: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         cluster_address(self.address, os.environ)
 
+    def warm(self, network: bool) -> None:
+        """Begin to start a cluster of our own, and workers that the first work will find ready.
+
+        What goes wrong is raised by what needs the cluster first.
+        """
+        if self._started or self._ahead or cluster_address(self.address, os.environ) != LOCAL:
+            return
+        apply_settings(LOCAL)
+        # Here, as two threads that import what imports each other may meet half of it.
+        import ray  # noqa: F401
+
+        def start() -> None:
+            self._connect()
+            self._spares += [self._actor(self.cpus_per_worker) for _ in range(self.workers)]
+            for spare in self._spares:
+                spare.warm.remote(network)
+
+        self._ahead = in_background(start, "ray-ahead")
+
     def start(self) -> None:
         """Connect to the cluster, or start one that listens on this machine only."""
-        if self._started:
-            return
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.result()
+        if not self._started:
+            self._connect()
+
+    def _connect(self) -> None:
         address = cluster_address(self.address, os.environ)
         # Ray reads its settings when it is imported.
         apply_settings(address)
@@ -79,6 +113,7 @@ class RayExecutor:
                     }
                 connect(address, options)
             self._started = True
+            logger.info("the cluster is ready", extra={"event": "cluster-ready"})
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
         """Outcome of every item, as they finish."""
@@ -106,6 +141,11 @@ class RayExecutor:
         return min(self.cpus_per_worker, largest) if largest else self.cpus_per_worker
 
     def _member(self, work: Work, surroundings: Surroundings, cpus: float) -> Member:
+        handle = self._spares.pop() if self._spares else self._actor(cpus)
+        return Member(handle, handle.open.remote(work, surroundings))
+
+    def _actor(self, cpus: float) -> Any:
+        """An actor without work."""
         import ray
 
         actor = ray.remote(Actor).options(
@@ -115,16 +155,29 @@ class RayExecutor:
             max_task_retries=0,
             max_concurrency=self.in_flight,
         )
-        handle = actor.remote(work, surroundings)
-        return Member(handle, handle.open.remote())
+        return actor.remote()
 
     def dask_scheduler(self) -> Any:
         """Dask graphs as Ray tasks."""
         self.start()
+        self._dismiss_spares()
         return _dask_get
+
+    def _dismiss_spares(self) -> None:
+        """End the workers that wait for work: tasks would wait for their CPUs."""
+        import ray
+
+        while self._spares:
+            ray.kill(self._spares.pop())
 
     def close(self) -> None:
         """Stop the cluster this executor started, or disconnect."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            # Half a cluster cannot be stopped; one that hangs ends with this process.
+            with suppress(Exception):
+                ahead.result(CLOSE_SECONDS)
+        self._spares.clear()
         if self._started:
             import ray
 

@@ -18,7 +18,7 @@ from flows.executors import WorkerStartError, stop_on_signals
 from flows.jobs import SegmentJob, make_job
 from flows.mask_records import read_document
 from flows.mending import Mended, mend
-from flows.pool import make_executor, threads_per_worker
+from flows.pool import chosen, make_executor, threads_per_worker
 from flows.prepare import Prepared, check_writable, prepare, runs_url
 from flows.progress import Progress
 from flows.publishing import VERIFIED, leave_proof
@@ -28,6 +28,7 @@ from flows.run import DAMAGE, Run, new_attempt
 from flows.run_document import read_object
 from flows.run_lease import hold_run
 from flows.shard_stage import resumable
+from flows.small_volumes import scheduler_for
 from flows.stages import infer
 from flows.verification import inspect
 from segmentation.plan import ShardPlan
@@ -72,6 +73,7 @@ def repair_labels(job: RepairJob) -> dict[str, Any]:
     prepared = _as_it_was(saved, document)
     for place in (container, url):
         check_writable(place, ADVICE)
+    saved = chosen(saved, len(prepared.plan))
     executor = make_executor(saved)
     try:
         with (
@@ -132,7 +134,7 @@ def _prepared(job: SegmentJob) -> Prepared:
 def _repair(run: Run, executor: Executor, stop: threading.Event) -> dict[str, Any]:
     records = remove_bad_records(mask_of(run))
     run = replace(run, attempt=new_attempt(run.blobs, datetime.now(UTC)))
-    scheduler = executor.dask_scheduler()
+    scheduler = scheduler_for(executor, run.plan.shape)
     found = inspect(mask_of(run), scheduler)
 
     def redo(shards: frozenset[int]) -> None:

@@ -14,6 +14,7 @@ from flows.errors import RequestError
 from flows.prepare import Prepared, check_segment_job, measured, runs_url
 from flows.run_document import RUN, SEGMENT, read_run
 from flows.shard_stage import ShardStage
+from flows.small_volumes import scheduler_for
 from flows.staging import stage_mask
 from segmentation.normalize import IntensityTransform
 from segmentation.plan import ShardPlan
@@ -217,8 +218,9 @@ def intensity_of(prepared: Prepared, executor: Executor) -> dict[str, Any] | Non
     rule = card.intensity
     if rule["rule"] == "fixed":
         return {"low": list(rule["low"]), "high": list(rule["high"]), "rule": "the bundle's own"}
+    volume = prepared.image.volumes[0]
     low, high, description = percentiles(
-        prepared.image.volumes[0], rule["low"], rule["high"], scheduler=executor.dask_scheduler()
+        volume, rule["low"], rule["high"], scheduler=scheduler_for(executor, volume.shape)
     )
     channels = prepared.identity["channels"] or range(len(low))
     transform = IntensityTransform(

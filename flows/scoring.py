@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +11,13 @@ import numpy as np
 from flows.collect import Statistics
 from flows.count_work import CaseVoxels, CountWork
 from flows.executors import SerialExecutor
-from flows.label_check import SMALL_VOXELS, check_values
+from flows.label_check import check_values
 from flows.learned import learned_voxels
 from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
 from flows.shard_stage import Execution, complete
+from flows.small_volumes import is_small, scheduler_for
 from flows.tally import shard_counts
 from flows.voxel_result import found_in, voxel_result
 from flows.work import Truth
@@ -47,7 +47,7 @@ def check_truth_values(prepared: Prepared, ignore_label: int | None, executor: E
     found = label_values(
         prepared.truth.volumes[0],
         prepared.plan.region.slices,
-        scheduler=executor.dask_scheduler(),
+        scheduler=scheduler_for(executor, prepared.truth.volumes[0].shape),
     )
     check_values(found, num_classes, ignore_label)
 
@@ -62,7 +62,7 @@ def check_small_volume(prepared: Prepared, ignore_label: int | None) -> None:
     RequestError, StorageError
         For truth outside the classes, and for NaN and Inf voxels.
     """
-    if math.prod(prepared.image.volumes[0].shape) <= SMALL_VOXELS:
+    if is_small(prepared.image.volumes[0].shape):
         check_truth_values(prepared, ignore_label, SerialExecutor())
         intensity_of(prepared, SerialExecutor())
 

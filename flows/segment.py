@@ -15,6 +15,7 @@ import json
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
@@ -22,11 +23,13 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import publishing, stages
 from flows.artifacts import artifact_progress, leave_artifacts, leave_picture
+from flows.background import in_background
 from flows.deployment_hooks import say_how_to_resume, stopping_in_time
+from flows.early import startup_seconds, take_executor
 from flows.executors import WorkerStartError, stop_on_signals
 from flows.jobs import SegmentJob
 from flows.pictures import worst_picture
-from flows.pool import make_executor, threads_per_worker, worker_count
+from flows.pool import chosen, threads_per_worker, worker_count
 from flows.prepare import prepare, runs_url
 from flows.publishing import current_version
 from flows.run import Run, is_finished, new_attempt, open_run, run_directory
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 
     from flows.executors import Executor
     from storage.lease import Lease
+
+logger = getLogger(__name__)
 
 
 @flow(
@@ -75,8 +80,9 @@ def segment_volume(job: SegmentJob) -> dict[str, Any]:
 
 def _segment(job: SegmentJob) -> dict[str, Any]:
     """The stages, on an executor of their own."""
-    executor = make_executor(job)
-    seconds: dict[str, float] = {}
+    job = _placed(job)
+    executor = take_executor(job)
+    seconds = startup_seconds(job)
     lap = Lap()
     try:
         with stop_on_signals() as stop, ExitStack() as held:
@@ -89,9 +95,28 @@ def _segment(job: SegmentJob) -> dict[str, Any]:
                     result = _compute(run, executor, stop, seconds, lease)
                 finally:
                     requests = {} if lease.is_lost else _write_timings(run, seconds, lap())
-                return report_run(run, result, seconds) | {"requests": requests}
+                result = _report(run, executor, result, seconds)
+                told = {"executor": job.executor, "seconds": seconds, "requests": requests}
+                return result | told
     finally:
         executor.close()
+
+
+def _placed(job: SegmentJob) -> SegmentJob:
+    """The job with the executor that it leaves to us; a deployment's may."""
+    return job if job.executor != "auto" else chosen(job, len(prepare(job).plan))
+
+
+def _report(
+    run: Run, executor: Executor, result: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """The last stage; no work is left for workers, which go while the report is written."""
+    closed = in_background(executor.close, "executor-close")
+    try:
+        told: dict[str, Any] = _timed(seconds, "report", report_run, run, result, dict(seconds))
+        return told
+    finally:
+        closed.result()
 
 
 def _compute(
@@ -107,7 +132,8 @@ def _compute(
     _timed(seconds, "verify", verify_run, run, executor, stop)
     result: dict[str, Any] = _timed(seconds, "aggregate", aggregate_run, run, executor, stop)
     lease.check(confirm=True)
-    _timed(seconds, "publish", publish_run, run)
+    if _timed(seconds, "publish", publish_run, run):
+        logger.info("readers see %s", run.directory, extra={"event": "published", "run": run.url})
     return result
 
 

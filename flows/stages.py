@@ -19,6 +19,7 @@ from flows.recorded_mask import mask_of
 from flows.run import DAMAGE, INFER, SCHEMA, Run
 from flows.scoring import run_truth, truth_key
 from flows.shard_stage import Execution, complete
+from flows.small_volumes import scheduler_for
 from flows.verification import inspect
 from flows.work import PROBABILITIES, SegmentWork
 from storage.stores import join_url
@@ -123,12 +124,13 @@ def verify(
 
     mask = mask_of(run)
     remove_bad_records(mask)
-    found = inspect(mask, executor.dask_scheduler())
+    scheduler = scheduler_for(executor, run.plan.shape)
+    found = inspect(mask, scheduler)
     redone = 0
     if found.problems:
         # A level may have been built in this attempt, before the finer one was looked at.
         redone = len(mend(run, executor, found, redo, proven=False).shards)
-        found = inspect(mask_of(run), executor.dask_scheduler())
+        found = inspect(mask_of(run), scheduler)
     if found.problems:
         raise VerificationError(found.message())
     leave_proof(run, found.checked)

@@ -112,12 +112,14 @@ def _train(job: Any) -> dict[str, Any]:
     # What cannot be trained on is refused before any server starts.
     plan = plan_classifier if trains_classifier(job) else plan_training
     plan(job)
-    from flows.prefect_reach import reachable_server
-    from flows.prefect_server import prefect_server
-    from flows.train import train_model
+    from flows.prefect_server import early_server, prefect_server
 
-    with reachable_server(), prefect_server():
-        return train_model(job)
+    with early_server() as server:
+        from flows.prefect_reach import reachable_server
+        from flows.train import train_model
+
+        with reachable_server(), prefect_server(server):
+            return train_model(job)
 
 
 def _plan(job: Any) -> dict[str, Any]:
@@ -127,23 +129,9 @@ def _plan(job: Any) -> dict[str, Any]:
 
 
 def _segment(job: Any) -> dict[str, Any]:
-    from flows.prepare import prepare, runs_url
-    from flows.run import run_directory
-    from flows.run_lease import check_free
-    from flows.scoring import check_small_volume
-    from storage.stores import join_url
+    from flows.segment_command import run_segment
 
-    # Most errors are known from metadata alone: say so before any server starts.
-    prepared = prepare(job)
-    directory = run_directory(job, prepared)
-    check_free(join_url(runs_url(job, prepared.container), directory))
-    check_small_volume(prepared, job.ignore_label)
-    from flows.prefect_reach import reachable_server
-    from flows.prefect_server import prefect_server
-    from flows.segment import segment_volume
-
-    with reachable_server(), prefect_server():
-        return segment_volume(job)
+    return run_segment(job)
 
 
 def _reconcile(job: Any) -> dict[str, Any]:
@@ -155,12 +143,14 @@ def _reconcile(job: Any) -> dict[str, Any]:
     looks = look_at_all(job)
     if not has_work(looks):
         return finish(tally_of(looks))
-    from flows.prefect_reach import reachable_server
-    from flows.prefect_server import prefect_server
-    from flows.reconcile import reconcile_volumes
+    from flows.prefect_server import early_server, prefect_server
 
-    with reachable_server(), prefect_server():
-        return reconcile_volumes(job)
+    with early_server() as server:
+        from flows.prefect_reach import reachable_server
+        from flows.reconcile import reconcile_volumes
+
+        with reachable_server(), prefect_server(server):
+            return reconcile_volumes(job)
 
 
 def _evaluate(job: Any) -> dict[str, Any]:
@@ -194,12 +184,14 @@ def _classify(job: Any) -> dict[str, Any]:
     known = finished(prepared)
     if known is not None:
         return checked(prepared, known | {"already_done": True})
-    from flows.classify import classify_images
-    from flows.prefect_reach import reachable_server
-    from flows.prefect_server import prefect_server
+    from flows.prefect_server import early_server, prefect_server
 
-    with reachable_server(), prefect_server():
-        return classify_images(job)
+    with early_server() as server:
+        from flows.classify import classify_images
+        from flows.prefect_reach import reachable_server
+
+        with reachable_server(), prefect_server(server):
+            return classify_images(job)
 
 
 def _report(job: Any) -> dict[str, Any]:
@@ -256,6 +248,8 @@ def _show_scores(result: dict[str, Any]) -> str:
     text += _found(result)
     places = ("mask", "run", "report", "evaluation", "audit")
     lines = [f"{name}: {result[name]}" for name in places if name in result]
+    if "seconds" in result:
+        lines.append(_stages(result))
     asked = requests_text(result.get("requests") or {})
     if asked:
         lines.append(f"requests to the store: {asked}")
@@ -266,6 +260,13 @@ def _show_scores(result: dict[str, Any]) -> str:
             "this was done before; nothing had to be computed (--force makes a new version)"
         )
     return text + "".join(f"{line}\n" for line in lines)
+
+
+def _stages(result: dict[str, Any]) -> str:
+    """Where the time went, and the executor that was chosen."""
+    seconds = result["seconds"]
+    parts = ", ".join(f"{stage} {took:.1f}" for stage, took in seconds.items())
+    return f"seconds: {parts}; {sum(seconds.values()):.1f} in all ({result['executor']} executor)"
 
 
 def _unpublished(result: dict[str, Any]) -> str:

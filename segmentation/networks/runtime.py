@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from logging import getLogger
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,22 +19,62 @@ if TYPE_CHECKING:
 
 logger = getLogger(__name__)
 
+# Nearly half of the seconds that the import takes; each is optional to Keras or TensorFlow.
+COMPANIONS = frozenset({"jax", "pandas", "sklearn"})
 NOTICES = (b"All log messages before absl::InitializeLog()", b"oneDNN custom operations are on")
 
 
 def import_keras() -> Any:
     """Return the ``keras`` module; its backend says nothing on stderr while it loads."""
     if "keras" in sys.modules:
-        return sys.modules["keras"]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _without_notices():
+        # Not what is there: another thread may be in the middle of it.
         import keras
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow
+        return keras
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _without_notices(), _without_companions():
+        import keras
 
-        tensorflow.get_logger().setLevel("ERROR")
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
+
+            tensorflow.get_logger().setLevel("ERROR")
     return keras
+
+
+class _Absent(MetaPathFinder):
+    """Says of packages that they are not installed, to the thread that made it."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names, self._thread = names, threading.get_ident()
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        """Refuse the packages; leave all others to the next finder."""
+        if threading.get_ident() == self._thread and fullname.partition(".")[0] in self._names:
+            raise ModuleNotFoundError(f"no {fullname} for Keras", name=fullname)
+
+
+@contextmanager
+def _without_companions() -> Iterator[None]:
+    """Hide what Keras and TensorFlow import where they find it, and we never hand to them."""
+    finder = _Absent(COMPANIONS - {_wanted_backend()})
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def _wanted_backend() -> str:
+    """The backend that Keras will take, by its own rules."""
+    wanted = os.environ.get("KERAS_BACKEND")
+    file = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "keras.json")
+    if wanted or not file.is_file():
+        return wanted or "tensorflow"
+    try:
+        return str(json.loads(file.read_text())["backend"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "tensorflow"
 
 
 @contextmanager

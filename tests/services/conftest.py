@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from uuid import uuid4
@@ -32,7 +33,7 @@ def settings(tmp_path_factory):
     home = tmp_path_factory.mktemp("prefect")
     quiet = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     (port,) = free_ports(1)
-    arguments = [sys.executable, "-m", "flows.prefect_server", str(port)]
+    arguments = [sys.executable, "-m", "flows.prefect_server", str(port), str(os.getpid())]
     log = home / "server.txt"
     with daemon(arguments, log, env={**quiet, **EMBEDDED, "DO_NOT_TRACK": "1"}) as process:
         await_port(port, process, log, SERVER_SECONDS)

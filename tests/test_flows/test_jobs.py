@@ -95,7 +95,7 @@ def test_lists_are_split_at_commas():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"executor": "dask"}, "--executor 'dask': input should be 'ray' or 'serial'"),
+        ({"executor": "dask"}, "--executor 'dask': input should be 'auto', 'ray' or 'serial'"),
         ({"workers": "0"}, "--workers '0': input should be greater than or equal to 1"),
         ({"workers": "two"}, "--workers 'two': input should be a valid integer"),
         ({"channels": "0,x"}, "--channels 'x': input should be a valid integer"),

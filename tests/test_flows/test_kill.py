@@ -73,7 +73,8 @@ def copy_of(folder, target):
 
 
 def options(image, request, workers):
-    return ["segment", image, "--name", NAME, *request, "--workers", str(workers)]
+    where = ["--executor", "ray", "--workers", str(workers)]
+    return ["segment", image, "--name", NAME, *request, *where]
 
 
 def segment(image, request, workers=1):

@@ -47,7 +47,18 @@ def region_text(region):
 
 def measured(image, model, budget, region, home):
     """The one attempt of the run, as timings.json has it."""
-    request = ["--model", model, "--name", "mask", "--memory", budget, "--workers", 1]
+    request = [
+        "--model",
+        model,
+        "--name",
+        "mask",
+        "--memory",
+        budget,
+        "--executor",
+        "ray",
+        "--workers",
+        1,
+    ]
     answer = maskmill_process(
         "segment", image, *request, "--region", region_text(region),
         timeout=1200, env=os.environ | {"PREFECT_HOME": str(home)},

@@ -116,7 +116,7 @@ def stays_here(asked):
 
 
 class Run:
-    """A default segmentation in a session of its own, and what its processes listen on."""
+    """A segmentation on Ray in a session of its own, and what its processes listen on."""
 
     def __init__(self, image, home):
         self.log, self.witness = home / "run.log", home / "asked.jsonl"
@@ -124,8 +124,9 @@ class Run:
         (home / "hook" / "sitecustomize.py").write_text(WITNESS)
         paths = [str(home / "hook"), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self.log.open("wb") as log:
+            request = ["--model", "identity", "--name", "cells", "--executor", "ray"]
             self.process = subprocess.Popen(
-                [COMMAND, "segment", image, "--model", "identity", "--name", "cells"],
+                [COMMAND, "segment", image, *request],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -14,7 +14,9 @@ import pytest
 from flows import ray_drive
 from flows.executors import MAX_ATTEMPTS, Outcome, SerialExecutor, WorkerStartError
 from flows.logs import VARIABLE, log_fields
+from flows.ray_actor import Surroundings
 from flows.ray_cluster import cluster_errors
+from flows.ray_executor import RayExecutor
 from flows.ray_pool import IN_FLIGHT
 from storage.graphs import compute_each
 from tests.test_flows.works import Gate, Modules, Squares, Unopenable, after, noted, pids
@@ -48,6 +50,42 @@ def test_an_actor_asks_for_no_more_than_a_machine_has(one_ray_worker, tmp_path):
     """The driver's machine may be larger than any other; a worker would be waited for for ever."""
     found = run(replace(one_ray_worker, cpus_per_worker=64.0), Squares(str(tmp_path)), range(2))
     assert sorted(found) == [0, 1]
+
+
+def test_workers_that_wait_for_work_get_it(one_ray_worker, tmp_path):
+    """They are the ones that compute; graphs send them away, as those need their CPUs."""
+    import ray  # noqa: TID251 whose actors they are
+
+    executor = replace(one_ray_worker, _started=False)
+    executor.warm(network=False)
+    executor.start()
+    (spare,) = executor._spares
+    member = executor._member(Squares(str(tmp_path)), Surroundings(), 1.0)
+    assert member.handle == spare
+    assert executor._spares == []
+    ray.get(member.ready)
+    assert ray.get(member.handle.run.remote(3)) == 9
+    ray.kill(member.handle)
+
+    executor.warm(network=False)
+    scheduler = executor.dask_scheduler()
+    assert list(compute_each(abs, [(-3,)], scheduler=scheduler)) == [3]
+    assert executor._spares == []
+    executor.close()
+    assert ray.is_initialized()
+
+
+def test_a_cluster_that_cannot_be_started_ahead_is_told_by_who_needs_it(monkeypatch, tmp_path):
+    def fail(_executor):
+        raise WorkerStartError("no cluster today")
+
+    monkeypatch.setattr(RayExecutor, "_connect", fail)
+    executor = RayExecutor(workers=1, cpus_per_worker=1.0)
+    executor.warm(network=True)
+    with pytest.raises(WorkerStartError, match="no cluster today"):
+        run(executor, Squares(str(tmp_path)), [1])
+    executor.warm(network=True)
+    executor.close()
 
 
 def test_a_full_disk_stops_the_map(ray_executor, tmp_path):
