@@ -6,7 +6,6 @@ worker returns a `ShardResult`, never voxels.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.metrics import Turn
+from flows.device import Device, Turn
 from segmentation.metrics.codec import encode_array
 from segmentation.region import Region
 from segmentation.shard import (
@@ -131,7 +130,7 @@ class _Segmenter:
     levels: CellArray | None
     predictor: Predictor
     requests: Lap
-    device: threading.Lock = field(default_factory=threading.Lock)
+    device: Device = field(default_factory=Device)
 
     def __call__(self, index: int) -> ShardResult:
         work = self.work
@@ -140,7 +139,7 @@ class _Segmenter:
         channel = work.image.axes.find("c")
         block = read_block(work.image, shard.read, channel if channel >= 0 else None, work.channels)
         seconds = {"read": clock.lap()}
-        turn = Turn(self.device)
+        turn = Turn(self.device, index)
         output = self._compute(block, shard, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
