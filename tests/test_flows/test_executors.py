@@ -10,6 +10,7 @@ from flows.logs import current_fields, log_fields
 from flows.overlap import overlapped
 from tests.test_flows.works import Squares, Unopenable, after, noted, pids
 
+
 @pytest.fixture(params=[1, 3])
 def in_flight(request):
     return request.param
@@ -51,9 +52,7 @@ def test_a_second_attempt_that_succeeds_is_counted(tmp_path, outcomes):
     assert outcomes(Squares(str(tmp_path), flaky=(4,)), [4]) == [Outcome(4, 16, attempts=2)]
 
 
-def test_a_full_disk_is_not_tried_again_and_stops_the_map(
-    tmp_path, outcomes, in_flight
-):
+def test_a_full_disk_is_not_tried_again_and_stops_the_map(tmp_path, outcomes, in_flight):
     found = outcomes(Squares(str(tmp_path), full_disk=(1,)), range(9))
     assert [(o.item, o.fatal, o.attempts) for o in found[:2]] == [(0, False, 1), (1, True, 1)]
     assert "No space left" in str(found[1].error)

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
