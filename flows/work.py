@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 IDENTITY = "identity"
 PROBABILITIES = "probabilities.zarr"
+FEW_CLASSES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class _Segmenter:
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:
         size = self.work.num_classes
-        shares = np.bincount(output.classes.ravel(), minlength=size).tolist() if size else []
+        shares = _shares(output.classes, size)
         truth = self.work.truth
         if truth is None:
             return {}, shares
@@ -207,6 +208,13 @@ def _cells(
     grid = WriteGrid(work.plan.shape, work.plan.cell)
     cells = ((index, Region(*grid.bounds(index))) for index in grid.cells(write.start, write.stop))
     return cell_blocks(result, write, cells)
+
+
+def _shares(classes: np.ndarray, size: int) -> list[int]:
+    """Voxels of every class; few are compared one by one, which is faster and frees the GIL."""
+    if size > FEW_CLASSES:
+        return np.bincount(classes.ravel(), minlength=size).tolist()
+    return [int(np.count_nonzero(classes == value)) for value in range(size)]
 
 
 def channel_position(mask_axes: int) -> int:
