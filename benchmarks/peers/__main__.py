@@ -72,12 +72,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--depth", type=int, default=3)
     parser.add_argument("--steps", type=int, default=240, help="of the training, if there is one")
-    parser.add_argument("--quick", action="store_true", help="tiny, untrained, two rounds")
+    parser.add_argument("--quick", action="store_true", help="tiny, untrained, not searched")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="keeps image, network and masks")
     options = parser.parse_args()
     if options.quick:
-        options.planes, options.side, options.rounds, options.width = 2, 320, 2, 4
+        options.planes, options.side, options.rounds, options.width = 2, 320, 1, 4
     return options
 
 
@@ -145,7 +145,7 @@ def _row(
         "Mvoxel/s": round(voxels / seconds / 1e6, 3),
         "start s": round(median([one.seconds - one.figures["seconds"] for one in measured]), 2),
         "CPU s": round(median([one.cpu_seconds for one in measured]), 2),
-        "worker MiB": round(median([one.largest_bytes for one in measured]) / MEBIBYTE),
+        "worker MiB": round(median([one.figures["peak_bytes"] for one in measured]) / MEBIBYTE),
         "others MiB": round(median([one.other_bytes for one in measured]) / MEBIBYTE),
         "read MiB": round(last["read_bytes"] / MEBIBYTE, 1),
         "written MiB": round(last["written_bytes"] / MEBIBYTE, 1),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.bench import bytes_moved
+from benchmarks.bench import bytes_moved, process_peak
 from benchmarks.peers.keras_loops import keep
 from benchmarks.peers.spec import Spec, compiled_classes, tile_extents, tiled
 
@@ -34,14 +34,12 @@ class Segmenter:
     def __init__(self, spec: Spec, settings: Settings) -> None:
         import zarr
 
-        started = time.perf_counter()
         self.spec, self.batch = spec, settings["batch"]
         self.call = compiled_classes(spec.model())
         self.source, self.target = spec.source, zarr.open_array(spec.target, mode="r+")
         self.windows = list(tiled(self.source.shape[1:], settings["tile"], spec.halo))
         first = tuple(s.stop - s.start for s in self.windows[0][0])
         self.call(np.zeros((self.batch, *first, 1), np.float32))
-        self.start_seconds = time.perf_counter() - started
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[float]]:
         """Segment planes; what was moved and computed, a row a batch."""
@@ -62,7 +60,7 @@ class Segmenter:
             "computed": [computed],
             "read": [moved[0]],
             "written": [moved[1]],
-            "start": [self.start_seconds],
+            "peak": [process_peak()],
         }
 
 
@@ -91,6 +89,7 @@ def prepare(spec: Spec, settings: Settings) -> Callable[[Any, Any], Settings]:
             # From the first batch to the last: the actor's start is not counted against it.
             "seconds": max(r["ended"] for r in found) - min(r["began"] for r in found),
             "computed_voxels": int(sum(r["computed"] for r in found)),
+            "peak_bytes": int(max(r["peak"] for r in found)),
             "read_bytes": int(sum(r["read"] for r in found)),
             "written_bytes": int(sum(r["written"] for r in found)),
         }
