@@ -82,7 +82,8 @@ def prepare(spec: Spec, settings: Settings) -> Callable[[Any, Any], Settings]:
             found = inferer(image, call)
             return np.asarray(found.argmax(dim=1)[0].to(torch.uint8).numpy())
 
-    plane_classes(np.zeros((tile, tile, 1), np.float32))
+    # Once as it will be: oneDNN prepares itself for every shape it meets.
+    plane_classes(np.zeros((*spec.source.shape[1:], 1), np.float32))
     computed.clear()
 
     def run(source: Any, target: Any) -> Settings:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from benchmarks.bench import Watched, tell, watch
+from benchmarks.bench import ROOT, Watched, tell, watch
 from benchmarks.peers import dask_overlap, keras_loops, monai_window, own, ray_data
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def run_child(spec: Spec, name: str, settings: Settings, folder: Path) -> Watche
     spec.save(path)
     threads = str(settings.get("threads", spec.threads))
     command = [sys.executable, "-m", "benchmarks.peers.contender", name, str(path)]
-    return watch([*command, json.dumps(settings)], {"OMP_NUM_THREADS": threads})
+    # Ray's workers find this package by the path alone.
+    environment = {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
+    return watch([*command, json.dumps(settings)], environment)
 
 
 def contenders(spec: Spec, folder: Path, planes: int) -> list[Contender]:

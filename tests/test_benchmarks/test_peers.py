@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+import zarr
+from scipy import ndimage
 
-from benchmarks.peers.contender import flops_per_voxel
+from benchmarks.peers import dask_overlap, keras_loops
+from benchmarks.peers.contender import contend, flops_per_voxel
 from benchmarks.peers.keras_loops import keep
 from benchmarks.peers.spec import Spec, tiled
+from benchmarks.peers.trial import agreement
 from segmentation.networks.unet import build_unet
+from storage.convert import import_image
 
 SIZES = [((96, 64), 32, (8, 8)), ((64, 64), 64, (8, 8)), ((80, 48), 48, (16, 16))]
 
@@ -30,6 +35,46 @@ def test_the_kept_cores_make_up_the_plane():
     mask = np.zeros_like(plane)
     keep(np.stack([plane[window] for window, _ in windows]), windows, mask)
     assert (mask == plane).all()
+
+
+def looks_around(tiles):
+    """In place of a network: the largest voxel as far as the halo, 0 beyond the plane."""
+    return ndimage.maximum_filter(tiles[..., 0], (0, 17, 17), mode="constant").astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("module", "prepare", "settings"),
+    [
+        (keras_loops, "prepare_compiled", {"tile": 48, "batch": 2}),
+        (keras_loops, "prepare_compiled", {"tile": 96, "batch": 1}),
+        (dask_overlap, "prepare", {"tile": 32, "batch": 2, "workers": 2}),
+        (dask_overlap, "prepare", {"tile": 96, "batch": 1, "workers": 1}),
+    ],
+)
+def test_a_peer_gives_what_whole_planes_give(module, prepare, settings, tmp_path, monkeypatch):
+    voxels = np.random.default_rng(0).integers(1, 250, (3, 96, 80)).astype(np.uint8)
+    np.save(tmp_path / "voxels.npy", voxels)
+    image = import_image([str(tmp_path / "voxels.npy")], str(tmp_path / "image.zarr"), axes="zyx")
+    monkeypatch.setattr(Spec, "model", lambda _: None)
+    monkeypatch.setattr(Spec, "halo", property(lambda _: (8, 8)))
+    monkeypatch.setattr(module, "compiled_classes", lambda _: looks_around)
+    spec = Spec(image.url, "", str(tmp_path / "mask.zarr"), 3, 0.0, 1.0, 1)
+    figures = contend(spec, getattr(module, prepare)(spec, settings))
+    expected = str(tmp_path / "expected.zarr")
+    zarr.save_array(expected, looks_around(voxels[..., np.newaxis]))
+    assert agreement(figures["mask"], expected) == 1.0
+    whole = settings["tile"] == 96
+    assert (figures["computed_voxels"] == voxels.size) == whole
+    assert figures["written_bytes"] > 0
+
+
+def test_agreement_is_the_share_of_equal_voxels(tmp_path):
+    first = np.zeros((2, 4, 5), np.uint8)
+    second = first.copy()
+    second[1, 2, :4] = 1
+    for name, array in (("a", first), ("b", second)):
+        zarr.save_array(str(tmp_path / name), array)
+    assert agreement(str(tmp_path / "a"), str(tmp_path / "b")) == 0.9
 
 
 def test_work_is_counted_from_the_graph(monkeypatch):
