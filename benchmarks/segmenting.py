@@ -58,7 +58,7 @@ class OpenedExecutor(SerialExecutor):
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
         """As of the serial executor, on the opened work."""
-        return SerialExecutor(self.in_flight).map(_Given(self.function), items, stop)
+        return SerialExecutor(in_flight=self.in_flight).map(_Given(self.function), items, stop)
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Segmentation:
     def infer(self) -> dict[str, Any]:
         """Segment all shards; figures of the stage."""
         before, busy, started = bytes_moved(), time.process_time(), time.perf_counter()
-        executor = OpenedExecutor(IN_FLIGHT, self.function)
+        executor = OpenedExecutor(in_flight=IN_FLIGHT, function=self.function)
         stages.infer(self.run, executor, threading.Event(), Progress)
         seconds = time.perf_counter() - started
         moved = [b - a for a, b in zip(before, bytes_moved(), strict=True)]

@@ -92,7 +92,7 @@ class SerialExecutor:
         a worker of Ray, the work makes its threads take turns at the device.
     """
 
-    in_flight: int = 1
+    in_flight: int = field(default=1, kw_only=True)
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
         """Outcome of every item in order; what was started before a stop is finished."""

@@ -37,7 +37,7 @@ def _executor(
     **options: Any,
 ) -> Executor:
     if job.executor == "serial":
-        return SerialExecutor(in_flight)
+        return SerialExecutor(in_flight=in_flight)
     from flows.ray_executor import RayExecutor
 
     return RayExecutor(

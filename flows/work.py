@@ -213,7 +213,7 @@ def _cells(
 def _shares(classes: np.ndarray, size: int) -> list[int]:
     """Voxels of every class; few are compared one by one, which is faster and frees the GIL."""
     if size > FEW_CLASSES:
-        return np.bincount(classes.ravel(), minlength=size).tolist()
+        return [int(count) for count in np.bincount(classes.ravel(), minlength=size)]
     return [int(np.count_nonzero(classes == value)) for value in range(size)]
 
 

@@ -6,8 +6,10 @@ import time
 import pytest
 
 from flows.executors import MAX_ATTEMPTS, Outcome, SerialExecutor, describe, stop_on_signals
+from flows.jobs import SegmentJob, TrainJob
 from flows.logs import current_fields, log_fields
 from flows.overlap import overlapped
+from flows.pool import make_executor, make_training_executor
 from tests.test_flows.works import Squares, Unopenable, after, noted, pids
 
 
@@ -19,7 +21,7 @@ def in_flight(request):
 @pytest.fixture
 def outcomes(in_flight):
     def run(work, items, stop=None):
-        return list(SerialExecutor(in_flight).map(work, items, stop or threading.Event()))
+        return list(SerialExecutor(in_flight=in_flight).map(work, items, stop or threading.Event()))
 
     return run
 
@@ -65,7 +67,7 @@ def test_items_are_drawn_no_further_ahead_than_they_are_in_flight(tmp_path, in_f
     drawn = []
     items = (drawn.append(i) or i for i in range(10**9))
     work = Squares(str(tmp_path))
-    for outcome in SerialExecutor(in_flight).map(work, items, threading.Event()):
+    for outcome in SerialExecutor(in_flight=in_flight).map(work, items, threading.Event()):
         assert drawn[-1] == outcome.item + in_flight - 1
         if outcome.item == 5:
             break
@@ -75,7 +77,7 @@ def test_items_are_drawn_no_further_ahead_than_they_are_in_flight(tmp_path, in_f
 def test_a_stop_takes_effect_at_the_next_item(tmp_path, in_flight):
     stop = threading.Event()
     found = []
-    for outcome in SerialExecutor(in_flight).map(Squares(str(tmp_path)), range(9), stop):
+    for outcome in SerialExecutor(in_flight=in_flight).map(Squares(str(tmp_path)), range(9), stop):
         found.append(outcome.item)
         if outcome.item == 2:
             stop.set()
@@ -195,3 +197,14 @@ def test_outside_the_main_thread_signals_are_left_alone():
 )
 def test_a_failure_is_described_in_one_line(error, text):
     assert describe(error) == text
+
+
+@pytest.mark.parametrize(
+    ("make", "job", "expected"),
+    [
+        (make_executor, SegmentJob(image="i", model="m", name="n", executor="serial"), 3),
+        (make_training_executor, TrainJob(catalog="c", out="b", executor="serial"), 1),
+    ],
+)
+def test_shards_overlap_and_trainings_do_not(make, job, expected):
+    assert make(job) == SerialExecutor(in_flight=expected)
