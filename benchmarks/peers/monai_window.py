@@ -24,8 +24,8 @@ DEFAULT: Settings = {
     "batch": 1,
     "channels_last": False,
 }
-# Isensee et al., Nature Methods 18:203 (2021): half overlap, Gaussian weights.
-NNUNET: Settings = DEFAULT | {"overlap": 0.5, "mode": "gaussian"}
+# Isensee et al., Nature Methods 18:203 (2021): half overlap, Gaussian weights, made once.
+NNUNET: Settings = DEFAULT | {"overlap": 0.5, "mode": "gaussian", "cached": True}
 
 
 def candidates(spec: Spec) -> list[Settings]:
@@ -45,6 +45,7 @@ def candidates(spec: Spec) -> list[Settings]:
                             "mode": "constant",
                             "batch": batch,
                             "channels_last": last,
+                            "cached": True,
                         }
                     )
     return found
@@ -67,6 +68,7 @@ def prepare(spec: Spec, settings: Settings) -> Callable[[Any, Any], Settings]:
         sw_batch_size=settings["batch"],
         overlap=settings["overlap"],
         mode=settings["mode"],
+        cache_roi_weight_map=settings.get("cached", False),
     )
     half = settings.get("precision") == "bfloat16"
     computed: list[int] = []

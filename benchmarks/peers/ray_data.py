@@ -80,7 +80,7 @@ def prepare(spec: Spec, settings: Settings) -> Callable[[Any, Any], Settings]:
             Segmenter,
             fn_constructor_args=(spec, settings),
             batch_size=settings["rows"],
-            concurrency=1,
+            compute=ray.data.ActorPoolStrategy(size=1),
             # Reading rows needs a CPU too; the actor computes on all of them whatever it asks for.
             num_cpus=max(1, spec.threads - 1),
         ).take_all()
