@@ -10,6 +10,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # Real services for the tests of faults: an object store, one without conditional writes, a proxy.
 SERVICES := .venv-services
 SERVICES_READY := $(SERVICES)/.ready
+# What the benchmarks are measured against, beside maskmill itself: PyTorch, MONAI, other Zarr libraries.
+PEERS := .venv-bench
+PEERS_READY := $(PEERS)/.ready
 PACKAGES := radosgw ceph-mon ceph-osd ceph-common \
 	swift-proxy swift-account swift-container swift-object memcached \
 	slurm-wlm munge iproute2 postgresql postgresql-client chromium
@@ -18,7 +21,7 @@ PACKAGES := radosgw ceph-mon ceph-osd ceph-common \
 # follow each other: Ray gives its node half a minute to start, however busy the machine is.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-slow test-services test-long services chaos lint lock audit-dependencies clean
+.PHONY: demo test test-slow test-services test-long services chaos bench lint lock audit-dependencies clean
 
 demo: $(READY)
 	@$(BIN)/maskmill demo --out demo-output
@@ -50,6 +53,11 @@ chaos: $(READY)
 	@rm -rf chaos-output
 	@$(BIN)/python -m benchmarks.chaos --runs 20 --seed 1 --parallel 2 --out chaos-output
 
+# Every figure under docs/benchmarks that compares with something else; hours, on a machine that rests.
+BENCHMARKS := efficiency peers
+bench: $(PEERS_READY)
+	@for name in $(BENCHMARKS); do $(PEERS)/bin/python -m benchmarks.$$name || exit 1; done
+
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -71,6 +79,10 @@ lock: $(READY)
 		--constraint requirements.lock --python-platform x86_64-manylinux_2_28 \
 		--python-version 3.11 --generate-hashes --no-annotate --no-header \
 		-o deploy/requirements-$$kind.lock || exit 1; done
+	@printf 'monai\nngff-zarr\ntensorstore\ntorch\nzarrs\n' | $(BIN)/uv pip compile pyproject.toml - \
+		--quiet --extra cpu --extra dev --constraint requirements.lock \
+		--python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header -o benchmarks/requirements.txt
 	@echo hatchling | $(BIN)/uv pip compile - --quiet --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header -o deploy/requirements-build.lock
 
@@ -89,5 +101,12 @@ $(SERVICES_READY): tests/services/requirements.txt | $(READY)
 		--require-hashes -r $<
 	@touch $@
 
+$(PEERS_READY): benchmarks/requirements.txt pyproject.toml | $(READY)
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(PEERS)/bin/python \
+		--require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --no-deps -e .
+	@touch $@
+
 clean:
-	@rm -rf $(VENV) $(SERVICES) demo-output chaos-output
+	@rm -rf $(VENV) $(SERVICES) $(PEERS) demo-output chaos-output

@@ -12,9 +12,11 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flows.evidence import Evidence, evidence_of
+from flows.overlap import overlapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,19 +87,38 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SerialExecutor:
-    """One item after the other, in this process."""
+    """Items in this process, their outcomes in order.
+
+    Attributes
+    ----------
+    in_flight : int
+        Items that are done at a time, in threads; with 1 all happens in the calling thread. As on
+        a worker of Ray, the work makes its threads take turns at the device.
+    """
+
+    in_flight: int = field(default=1, kw_only=True)
 
     def map(self, work: Work, items: Iterable[int], stop: threading.Event) -> Iterator[Outcome]:
-        """Outcome of every item in order."""
-        function: Callable[[int], Any] | None = None
-        for item in items:
-            if stop.is_set():
-                return
-            function = function or work.open()
+        """Outcome of every item in order; what was started before a stop is finished."""
+        remaining = iter(items)
+        first = None if stop.is_set() else next(remaining, None)
+        if first is None:
+            return
+        function = work.open()
+        fatal = threading.Event()
+
+        def attempt(item: int) -> Outcome:
             outcome = _attempt(function, item)
-            yield outcome
             if outcome.fatal:
-                return
+                fatal.set()
+            return outcome
+
+        yield from overlapped(
+            attempt,
+            chain([first], remaining),
+            in_flight=self.in_flight,
+            halted=lambda: stop.is_set() or fatal.is_set(),
+        )
 
     def warm(self, network: bool) -> None:
         """Import Keras in a thread; whoever needs it meanwhile waits for that."""

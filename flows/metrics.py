@@ -6,14 +6,11 @@ cluster whose port for metrics is open hands the numbers out, any other keeps th
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    import threading
-
     from segmentation.region import Region
 
 SHARDS = "maskmill_shards"
@@ -59,31 +56,6 @@ def labels(fields: dict[str, Any]) -> dict[str, str]:
     """Labels from the fields of a log: the last part of the run's URL, and the stage."""
     run = str(fields.get("run", "")).rstrip("/").rpartition("/")[2]
     return {"run": run, "stage": str(fields.get("stage", ""))}
-
-
-@dataclass(slots=True)
-class Turn:
-    """A shard's turns at a device that the threads of a worker share; a context manager.
-
-    Attributes
-    ----------
-    device : threading.Lock
-        Shared by the shards of a worker.
-    seconds : float
-        How long this shard has had it so far.
-    """
-
-    device: threading.Lock
-    seconds: float = 0.0
-    _since: float = 0.0
-
-    def __enter__(self) -> None:
-        self.device.acquire()
-        self._since = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._since
-        self.device.release()
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flows.executors import Executor, SerialExecutor
 from flows.jobs import ClassifyJob, EvaluateJob, SegmentJob
 from flows.sizing import default_workers, lent_cpus
+from segmentation.planner import IN_FLIGHT
 
 if TYPE_CHECKING:
     from flows.jobs import TrainJob, VerifyJob, VolumeJob
@@ -55,16 +56,21 @@ def make_training_executor(job: TrainJob) -> Executor:
 
 
 def _executor(
-    job: VolumeJob | ClassifyJob | TrainJob | VerifyJob, workers: int, **options: Any
+    job: VolumeJob | ClassifyJob | TrainJob | VerifyJob,
+    workers: int,
+    *,
+    in_flight: int = IN_FLIGHT,
+    **options: Any,
 ) -> Executor:
     if job.executor == "serial":
-        return SerialExecutor()
+        return SerialExecutor(in_flight=in_flight)
     from flows.ray_executor import RayExecutor
 
     return RayExecutor(
         workers=workers,
         cpus_per_worker=cpus_per_worker(workers),
         address=job.address,
+        in_flight=in_flight,
         **options,
     )
 

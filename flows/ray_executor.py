@@ -20,8 +20,9 @@ from flows.ray_actor import Actor, Surroundings
 from flows.ray_cluster import cluster_errors, connect
 from flows.ray_drive import drive
 from flows.ray_meter import PoolMeter
-from flows.ray_pool import IN_FLIGHT, Member, Pool
+from flows.ray_pool import Member, Pool
 from flows.ray_settings import LOCAL, apply_settings, cluster_address, no_dashboard
+from segmentation.planner import IN_FLIGHT
 
 if TYPE_CHECKING:
     import threading

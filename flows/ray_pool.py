@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flows.executors import MAX_ATTEMPTS, Outcome
+from segmentation.planner import IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from flows.evidence import Whereabouts
     from flows.ray_actor import Failure
     from flows.ray_meter import PoolMeter
-
-IN_FLIGHT = 3
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,6 @@ worker returns a `ShardResult`, never voxels.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.metrics import Turn
+from flows.device import Device, Turn
 from segmentation.metrics.codec import encode_array
 from segmentation.region import Region
 from segmentation.shard import (
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
 IDENTITY = "identity"
 PROBABILITIES = "probabilities.zarr"
+FEW_CLASSES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class _Segmenter:
     levels: CellArray | None
     predictor: Predictor
     requests: Lap
-    device: threading.Lock = field(default_factory=threading.Lock)
+    device: Device = field(default_factory=Device)
 
     def __call__(self, index: int) -> ShardResult:
         work = self.work
@@ -140,7 +140,7 @@ class _Segmenter:
         channel = work.image.axes.find("c")
         block = read_block(work.image, shard.read, channel if channel >= 0 else None, work.channels)
         seconds = {"read": clock.lap()}
-        turn = Turn(self.device)
+        turn = Turn(self.device, index)
         output = self._compute(block, shard, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
@@ -173,7 +173,7 @@ class _Segmenter:
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:
         size = self.work.num_classes
-        shares = np.bincount(output.classes.ravel(), minlength=size).tolist() if size else []
+        shares = _shares(output.classes, size)
         truth = self.work.truth
         if truth is None:
             return {}, shares
@@ -208,6 +208,13 @@ def _cells(
     grid = WriteGrid(work.plan.shape, work.plan.cell)
     cells = ((index, Region(*grid.bounds(index))) for index in grid.cells(write.start, write.stop))
     return cell_blocks(result, write, cells)
+
+
+def _shares(classes: np.ndarray, size: int) -> list[int]:
+    """Voxels of every class; few are compared one by one, which is faster and frees the GIL."""
+    if size > FEW_CLASSES:
+        return [int(count) for count in np.bincount(classes.ravel(), minlength=size)]
+    return [int(np.count_nonzero(classes == value)) for value in range(size)]
 
 
 def channel_position(mask_axes: int) -> int:

@@ -6,14 +6,13 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
 from flows import stages, work
 from flows.jobs import SegmentJob
-from flows.metrics import BusyShare, Turn, device_seconds, item_voxels, labels
+from flows.metrics import BusyShare, device_seconds, item_voxels, labels
 from segmentation.shard import ShardResult
 from tests.test_flows.metrics_run import Boxes
 from tests.test_flows.runs import infer, start
@@ -37,34 +36,6 @@ def test_the_share_is_that_of_the_last_minute():
         if now < 300:
             assert of_two.share(now) == pytest.approx(expected / 2), now
     assert share.share(361.0) == 0.0
-
-
-def test_waiting_for_the_device_does_not_count():
-    device = threading.Lock()
-    first, second = Turn(device), Turn(device)
-    entered = threading.Event()
-
-    def take():
-        with second:
-            entered.set()
-
-    with first:
-        waiting = threading.Thread(target=take)
-        waiting.start()
-        assert not entered.wait(0.2)
-    waiting.join()
-    assert first.seconds >= 0.2
-    assert 0 < second.seconds < 0.1
-    with first:
-        pass
-    assert not device.locked()
-
-
-def test_a_turn_ends_with_an_error():
-    turn = Turn(threading.Lock())
-    with pytest.raises(ValueError, match="bad tile"), turn:
-        raise ValueError("bad tile")
-    assert not turn.device.locked()
 
 
 def test_voxels_are_those_of_the_box():

@@ -119,6 +119,27 @@ def test_serial_and_ray_give_the_same_bytes(tiny_image, ray_executor, one_ray_wo
     assert serial.blobs.read("result.json") == ray.blobs.read("result.json")
 
 
+def test_shards_that_overlap_give_the_same_bytes(tmp_path):
+    rng = np.random.default_rng(4)
+    voxels = rng.integers(0, 5, (24, 160, 96), np.uint8)
+    with small_cells():
+        image = make_image(tmp_path, voxels, "zyx")
+        make_truth(image, rng.integers(0, 5, voxels.shape, np.uint8), "zyx")
+        fields = {
+            "image": image,
+            "truth": "truth",
+            "memory": least_budget(image=image, model="identity"),
+        }
+        (one, _), (three, _) = (
+            segment(SerialExecutor(in_flight=n), **fields, runs=str(tmp_path / f"runs-{n}"),
+                    out=str(tmp_path / f"out-{n}" / "o.zarr"))
+            for n in (1, 3)
+        )  # fmt: skip
+    assert len(one.plan) > 4
+    assert stored(one.target) == stored(three.target)
+    assert one.blobs.read("result.json") == three.blobs.read("result.json")
+
+
 @pytest.mark.slow
 def test_serial_and_ray_give_the_same_bytes_with_a_network(
     tmp_path, tiny_bundle, ray_executor, one_ray_worker
@@ -132,7 +153,9 @@ def test_serial_and_ray_give_the_same_bytes_with_a_network(
         found = [
             segment(executor, image=image, model=tiny_bundle, truth="truth", memory=budget,
                     runs=str(tmp_path / f"runs-{i}"), out=str(tmp_path / f"out-{i}" / "o.zarr"))
-            for i, executor in enumerate([SerialExecutor(), one_ray_worker, ray_executor])
+            for i, executor in enumerate(
+                [SerialExecutor(), SerialExecutor(in_flight=3), one_ray_worker, ray_executor]
+            )
         ]  # fmt: skip
     (first, result), *others = found
     assert len(first.plan) > 4

@@ -1,0 +1,201 @@
+"""What the pipeline adds to the network's own time.
+
+Run ``python -m benchmarks.efficiency [--planes 16] [--side 2048] [--rounds 5] [--quick] [--json]``.
+Wanted voxels a second of `segment` (Zarr in, masks out, one worker) over voxels a second of the
+bare compiled network on whole untiled planes in memory, for a network of about 1 Mpixel/s a core
+and one about ten times faster; a ladder of widths and depths finds the two. Planning, opening,
+compiling, pyramid and verification are listed apart, and so is the whole command with Prefect.
+Contenders take turns, each in a process of its own; a ratio is the median of the ratios of the
+rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench import Watched, machine, median, print_figures, ratio, rounds, tell, watch
+from benchmarks.specimen import COMMAND, make_image, seeded_bundle
+
+# Width and depth of U-Nets, from slow to fast.
+LADDER = (
+    (32, 4),
+    (24, 4),
+    (16, 4),
+    (16, 3),
+    (12, 3),
+    (8, 3),
+    (6, 3),
+    (8, 2),
+    (4, 3),
+    (4, 2),
+    (2, 2),
+)
+WANTED = {"1 Mpixel/s/core": 1e6, "10 Mpixel/s/core": 1e7}
+BARE, SEGMENT, TRUTH = "bare network", "segment", "segment with truth"
+PACKAGES = ("tensorflow-cpu", "keras", "zarr", "numpy")
+MEGA = 1e6
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Measure and print; with ``--child`` do one contender's work."""
+    options = _options()
+    if options.child:
+        sys.stdout.write("\n" + json.dumps(_child(options)) + "\n")
+        return
+    with tempfile.TemporaryDirectory(prefix="efficiency-") as folder:
+        tell("making the image")
+        make_image(Path(folder), options.planes, options.side)
+        ladder = _ladder(options, Path(folder))
+        rows = [
+            _measure(options, Path(folder), label, _nearest(ladder, rate))
+            for label, rate in WANTED.items()
+        ]
+    figures = {
+        "machine": machine(PACKAGES),
+        "rounds": options.rounds,
+        "volume": [options.planes, options.side, options.side],
+        "ladder": ladder,
+        "networks": rows,
+    }
+    shown = [{name: value for name, value in row.items() if name in SHOWN} for row in rows]
+    print_figures(figures, shown, as_json=options.json)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.efficiency", description=__doc__)
+    parser.add_argument("--planes", type=int, default=16)
+    parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="tiny, one round, two networks")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--child", choices=(BARE, SEGMENT, TRUTH), help=argparse.SUPPRESS)
+    parser.add_argument("--image", help=argparse.SUPPRESS)
+    parser.add_argument("--bundle", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.quick:
+        options.planes, options.side, options.rounds = 2, 320, 1
+    return options
+
+
+def _ladder(options: argparse.Namespace, folder: Path) -> list[Figures]:
+    """Voxels a second and core of networks of many sizes, on one plane."""
+    found = []
+    for width, depth in LADDER[-2:] if options.quick else LADDER:
+        bundle = seeded_bundle(folder / f"unet-{width}-{depth}", width, depth)
+        planes = argparse.Namespace(**{**vars(options), "planes": 1})
+        rate = _rate(_spawn(planes, folder, bundle, BARE)) / (os.cpu_count() or 1)
+        tell(f"width {width}, depth {depth}: {rate / MEGA:.2f} Mpixel/s/core")
+        found.append({"width": width, "depth": depth, "rate": rate, "bundle": bundle})
+    return found
+
+
+def _nearest(ladder: list[Figures], rate: float) -> Figures:
+    """The network whose speed is nearest, as a ratio."""
+    return min(ladder, key=lambda one: abs(math.log(one["rate"] / rate)))
+
+
+def _spawn(options: argparse.Namespace, folder: Path, bundle: str, child: str) -> Watched:
+    command = [sys.executable, "-m", "benchmarks.efficiency", "--child", child]
+    sizes = ["--planes", str(options.planes), "--side", str(options.side)]
+    return watch([*command, *sizes, "--image", str(folder / "image.zarr"), "--bundle", bundle])
+
+
+def _child(options: argparse.Namespace) -> Figures:
+    if options.child == BARE:
+        return _bare(options)
+    from benchmarks.segmenting import begin
+
+    fields = {"truth": "truth"} if options.child == TRUTH else {}
+    threads = os.cpu_count() or 1
+    name = f"bench{os.getpid()}"
+    segmentation = begin(threads, image=options.image, model=options.bundle, name=name, **fields)
+    figures = segmentation.infer()
+    return figures | {"stages": segmentation.seconds | segmentation.finish()}
+
+
+def _bare(options: argparse.Namespace) -> Figures:
+    """The compiled network on whole planes, one after the other, normalised beforehand."""
+    from segmentation.normalize import IntensityTransform
+    from segmentation.predictor import KerasPredictor
+    from storage.volume import open_image
+
+    predictor = KerasPredictor(options.bundle, threads=os.cpu_count())
+    voxels = open_image(options.image).volumes[0][: options.planes]
+    transform = IntensityTransform((0.0,), (255.0,))
+    planes = [transform(plane[np.newaxis, ..., np.newaxis]) for plane in voxels]
+    predictor.predict_classes(planes[0])
+    busy, started = time.process_time(), time.perf_counter()
+    for plane in planes:
+        predictor.predict_classes(plane)
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": time.process_time() - busy,
+        "wanted_voxels": voxels.size,
+    }
+
+
+def _rate(child: Watched) -> float:
+    return float(child.figures["wanted_voxels"] / child.figures["seconds"])
+
+
+def _measure(options: argparse.Namespace, folder: Path, label: str, network: Figures) -> Figures:
+    """All rounds of one network."""
+    spawn = partial(_spawn, options, folder, network["bundle"])
+    contenders = {name: partial(spawn, name) for name in (BARE, SEGMENT, TRUTH)}
+    found = rounds(contenders, options.rounds, lambda text: tell(f"{label}: {text}"))
+    rates = {name: [_rate(child) for child in children] for name, children in found.items()}
+    last = found[SEGMENT][-1].figures
+    return {
+        "network": label,
+        "width": network["width"],
+        "depth": network["depth"],
+        "bare Mvoxel/s": round(median(rates[BARE]) / MEGA, 3),
+        "segment Mvoxel/s": round(median(rates[SEGMENT]) / MEGA, 3),
+        "efficiency": ratio(rates[SEGMENT], rates[BARE])["median"],
+        "with truth": ratio(rates[TRUTH], rates[SEGMENT])["median"],
+        "amplification": round(last["amplification"], 4),
+        "efficiency of each round": ratio(rates[SEGMENT], rates[BARE]),
+        "evaluation of each round": ratio(rates[TRUTH], rates[SEGMENT]),
+        "segment": last,
+        "command": _command(folder, network["bundle"]),
+    }
+
+
+def _command(folder: Path, bundle: str) -> Figures:
+    """The whole command, once: seconds of its stages."""
+    image, name = str(folder / "image.zarr"), f"whole{Path(bundle).name}"
+    options = ["--model", bundle, "--name", name, "--executor", "serial", "--json"]
+    whole = watch([*COMMAND, "segment", image, *options])
+    timings = json.loads(Path(whole.figures["run"], "timings.json").read_text())
+    attempt = timings["attempts"][-1]
+    stages = attempt["seconds"]
+    rest = whole.seconds - sum(stages.values())
+    return {"seconds": whole.seconds, "stages": stages, "start_and_report": round(rest, 3)}
+
+
+SHOWN = (
+    "network",
+    "width",
+    "depth",
+    "bare Mvoxel/s",
+    "segment Mvoxel/s",
+    "efficiency",
+    "with truth",
+    "amplification",
+)
+
+
+if __name__ == "__main__":
+    main()
