@@ -101,6 +101,8 @@ def _measure(job: PlanJob, prepared: Prepared) -> float:
             transform=IntensityTransform.from_dict(intensity) if intensity else None,
             channels=job.channels,
             threads=threads_per_worker(job),
+            precision=prepared.precision,
+            fold=prepared.folds,
         )
         started = 0.0
         for number, outcome in enumerate(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flows.precision import FLOAT32, run_precision
+from segmentation.networks.memory import LOW_PRECISION_SHARE
 from segmentation.planner import Needs, make_plan
 
 if TYPE_CHECKING:
@@ -45,25 +48,31 @@ def plan_shards(
         stride=stride,
         halo=halo,
         network_axes=len(layout.axes) - ones,
-        needs=_needs(image, model, channels, dtype),
+        needs=_needs(image, model, channels, dtype, run_precision(job.precision, model)),
         memory_bytes=job.memory or default_memory(job.workers),
         tile=(1,) * ones + card.tile if fixed and card and card.tile else None,
         exact=card is None or card.exact,
     )
 
 
-def _needs(image: Image, model: Model, channels: int, dtype: str) -> Needs:
+def _needs(image: Image, model: Model, channels: int, dtype: str, precision: str) -> Needs:
     itemsize = np.dtype(image.volumes[0].dtype).itemsize
     mask = np.dtype(dtype).itemsize
     if model.card is None:
         return Needs(RESERVED_IDENTITY, itemsize, 2 * mask, 4 * itemsize)
     classes = len(model.card.classes)
     blending = 0 if model.card.exact else 4 * (classes + 1)
+    ends = 4 * (2 * channels + classes) + 1
+    whole = model.card.activation_bytes + ends
+    low = math.ceil(model.card.activation_bytes * LOW_PRECISION_SHARE) + ends
+    is_low = precision != FLOAT32
     return Needs(
         reserved=RESERVED_KERAS,
         read_voxel=channels * itemsize,
         write_voxel=2 * mask + classes + blending,
-        tile_voxel=model.card.activation_bytes + 4 * (2 * channels + classes) + 1,
+        tile_voxel=low if is_low else whole,
+        # The tile on which the precisions are compared.
+        lone_voxel=whole if is_low else 0,
     )
 
 

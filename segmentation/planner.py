@@ -37,12 +37,15 @@ class Needs:
         One voxel of the result and of the truth it is compared with.
     tile_voxel : int
         One voxel inside the network: input, live activations, output.
+    lone_voxel : int
+        The same in a tile that is computed alone, in float32, for comparison; 0 if none is.
     """
 
     reserved: int
     read_voxel: int
     write_voxel: int
     tile_voxel: int
+    lone_voxel: int = 0
 
     def shard_bytes(self, read_voxels: int, write_voxels: int, cell_voxels: int) -> int:
         """Bytes of the shards one worker has in flight (one read, one computed, one written)."""
@@ -51,7 +54,8 @@ class Needs:
 
     def projected(self, read: int, write: int, cell: int, tile: int, batch: int) -> int:
         """Peak bytes of one worker; arguments in voxels."""
-        return self.reserved + self.shard_bytes(read, write, cell) + tile * batch * self.tile_voxel
+        in_network = tile * max(batch * self.tile_voxel, self.lone_voxel)
+        return self.reserved + self.shard_bytes(read, write, cell) + in_network
 
 
 def make_plan(
@@ -132,17 +136,17 @@ def make_plan(
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
     read, write = _largest(prices, choice, region, cell)
-    base = needs.projected(read, write, math.prod(cell), spec.voxels, 1)
-    batch = _batch(spec, write, (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel))
+    room = memory_bytes - needs.projected(read, write, math.prod(cell), 0, 0)
+    batch = _batch(spec, write, room // max(1, spec.voxels * needs.tile_voxel))
     projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch)
     return ShardPlan(shape, region, cell, shard_shape, spec, batch, projected)
 
 
-def _batch(spec: TileSpec, write_voxels: int, spare_tiles: int) -> int:
+def _batch(spec: TileSpec, write_voxels: int, tiles_in_memory: int) -> int:
     """Small tiles are computed several at a time, as far as memory and the shard allow."""
     wanted = max(1, BATCH_VOXELS // spec.voxels)
     tiles_in_shard = -(-write_voxels // spec.voxels)
-    return max(1, min(wanted, tiles_in_shard, 1 + spare_tiles))
+    return max(1, min(wanted, tiles_in_shard, tiles_in_memory))
 
 
 def _tile_choices(size: int, cell: int, multiples: list[int], stride: int, halo: int) -> list[int]:
