@@ -22,7 +22,7 @@ from flows.model import (
     mask_dtype,
     open_model,
 )
-from flows.precision import run_precision
+from flows.precision import FLOAT32, run_precision
 from flows.sizing import plan_shards
 from segmentation.bundle import SEGMENTATION, require_task
 from segmentation.region import Region, parse_region
@@ -89,7 +89,7 @@ class Prepared:
     @property
     def precision(self) -> str:
         """Arithmetic of the network."""
-        return str(self.identity["precision"])
+        return str(self.identity.get("precision", FLOAT32))
 
     @property
     def folds(self) -> bool:

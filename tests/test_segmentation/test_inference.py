@@ -54,6 +54,15 @@ def test_a_fold_that_changes_probabilities_is_not_used(monkeypatch, caplog, wron
     assert record.message.startswith("BatchNorm is not folded: probabilities would change by up")
 
 
+def test_a_network_that_a_small_tile_does_not_fill_stays(caplog):
+    # 80 voxels are eaten before they are padded again; the tile that is compared has 64.
+    body = [layers.Conv2D(1, 41, dilation_rate=2), layers.BatchNormalization()]
+    model = network(*body, layers.ZeroPadding2D(40))
+    with caplog.at_level(logging.WARNING):
+        assert inference_network(model, (1, 1)) is model
+    assert "cannot be checked" in caplog.records[-1].message
+
+
 def test_a_network_of_one_size_is_compared_at_that_size():
     source = keras.Input((24, 40, 1))
     features = layers.BatchNormalization()(layers.Conv2D(2, 3, padding="same")(source))
