@@ -201,7 +201,7 @@ def _identity(job: PlanJob, image: Image, model: Model, plan: ShardPlan) -> dict
     else:
         tiling = {"rule": "gaussian", "sigma": BLEND_SIGMA, "padding": PADDING_RULE}
         tiling |= {"tile": list(spec.tile), "halo": list(spec.halo), "cell": list(plan.cell)}
-    identity = {
+    identity: dict[str, Any] = {
         "schema": SCHEMA,
         "image": image_digest(image),
         "bundle": model.digest,
