@@ -2,7 +2,7 @@
 
 By hand::
 
-    python -m benchmarks.inference                  # about two minutes on two quiet cores
+    python -m benchmarks.inference
     python -m benchmarks.inference --rounds 1 --extent 64 --json
 
 The forms take turns, round after round, and the least time of each counts: what disturbs one
