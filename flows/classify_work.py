@@ -69,7 +69,8 @@ class ClassifyWork:
         folder = worker_bundle(self.bundle, self.digest)
         card = load_card(folder)
         at_once = images_at_once(card)
-        predictor = KerasPredictor(folder, batch_size=at_once, threads=self.threads)
+        # Rows are rounded to millionths: folding would change some, and gain little here.
+        predictor = KerasPredictor(folder, batch_size=at_once, threads=self.threads, fold=False)
         return Classifier(self, card, predictor)
 
 

@@ -78,6 +78,7 @@ Seconds = Annotated[
 ]
 Floats = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Precision = Literal["float32", "bfloat16", "float16"]
 Ints = Annotated[tuple[int, ...], BeforeValidator(_split)]
 ExecutorChoice = Literal["auto", "ray", "serial"]
 AUTO_MEANS = "auto needs no Ray where one worker is enough and no cluster is named"
@@ -155,6 +156,9 @@ class PackJob(Job):
     axes: Literal["yx", "zyx"] | None = Field(None, description="spatial axes of the network")
     voxel_size: Floats | None = Field(None, description="voxel size it was trained at")
     unit: str | None = Field(None, description="unit of the voxel size")
+    precision: Precision = Field(
+        "float32", description="arithmetic in which masks are computed, where a run names none"
+    )
 
 
 class TrainJob(Job):
@@ -256,6 +260,9 @@ class PlanJob(VolumeJob):
     model: str = Field(description="bundle, or 'identity'")
     channels: Ints | None = Field(None, description="image channels the network gets")
     any_voxel_size: bool = Field(False, description="accept a voxel size other than the bundle's")
+    precision: Precision | None = Field(
+        None, description="arithmetic of the network; the bundle's own by default"
+    )
     out: str | None = Field(None, description="OTHER.zarr to hold labels/ instead of the image")
     truth: str | None = Field(None, description="label to evaluate against")
     ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
@@ -293,6 +300,9 @@ class ManyVolumesJob(Job):
     ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
     channels: Ints | None = Field(None, description="image channels the network gets")
     any_voxel_size: bool = Field(False, description="accept a voxel size other than the bundle's")
+    precision: Precision | None = Field(
+        None, description="arithmetic of the network; the bundle's own by default"
+    )
     probabilities: bool = Field(False, description="keep uint8 probabilities beside the runs")
     executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
     workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")

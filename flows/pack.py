@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def pack_model(job: PackJob) -> dict[str, Any]:
         unit=require_length_unit(job.unit) if job.unit else None,
         training={"packed": Path(job.model).name},
     )
-    save_bundle(folder, model, card)
+    save_bundle(folder, model, replace(card, precision=job.precision))
     digest = bundle_digest(folder)
     return {
         "bundle": deliver(folder, job.bundle),
@@ -50,6 +51,7 @@ def pack_model(job: PackJob) -> dict[str, Any]:
         "axes": axes,
         "channels": card.channels,
         "head": card.head,
+        "precision": job.precision,
         "stride": list(card.stride),
         "halo": list(card.halo),
         "exact": card.exact,

@@ -22,6 +22,7 @@ from flows.model import (
     mask_dtype,
     open_model,
 )
+from flows.precision import FLOAT32, run_precision
 from flows.sizing import call_voxels, plan_shards
 from flows.tile_cost import is_worth_measuring, known_cost, measure_cost
 from segmentation.bundle import SEGMENTATION, require_task
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from segmentation.plan import ShardPlan
 
 SCHEMA = 1
+FOLDED = "folded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,16 @@ class Prepared:
     def key(self) -> str:
         """First eight hex digits of the digest."""
         return self.digest[:8]
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of the network."""
+        return str(self.identity.get("precision", FLOAT32))
+
+    @property
+    def folds(self) -> bool:
+        """Whether BatchNorm is folded; it was not in runs of earlier versions."""
+        return self.identity.get("batch_norm") == FOLDED
 
     @property
     def is_whole(self) -> bool:
@@ -207,15 +219,17 @@ def _identity(job: PlanJob, image: Image, model: Model, plan: ShardPlan) -> dict
     else:
         tiling = {"rule": "gaussian", "sigma": BLEND_SIGMA, "padding": PADDING_RULE}
         tiling |= {"tile": list(spec.tile), "halo": list(spec.halo), "cell": list(plan.cell)}
-    return {
+    identity: dict[str, Any] = {
         "schema": SCHEMA,
         "image": image_digest(image),
         "bundle": model.digest,
         "channels": list(job.channels) if job.channels else None,
         "region": {"start": list(plan.region.start), "stop": list(plan.region.stop)},
         "tiling": tiling,
-        "precision": "float32",
+        "precision": run_precision(job.precision, model),
     }
+    # Folding rounds otherwise, which may change a voxel where two classes are nearly as likely.
+    return identity | ({"batch_norm": FOLDED} if model.card is not None else {})
 
 
 def image_digest(image: Image) -> str:

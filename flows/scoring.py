@@ -13,6 +13,7 @@ from flows.count_work import CaseVoxels, CountWork
 from flows.executors import SerialExecutor
 from flows.label_check import check_values
 from flows.learned import learned_voxels
+from flows.precision import FLOAT32, precision_result
 from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
@@ -123,15 +124,18 @@ def collect_run(run: Run) -> dict[str, Any]:
     statistics = Statistics.empty(work) if work is not None else None
     shares = np.zeros(truth_classes(run.prepared), np.int64)
     counted = np.zeros(len(run.plan), bool)
+    compared = np.zeros(2, np.int64)
     for stage in (INFER, f"evaluate-{key}"):
         for record in run.manifest.records(stage, len(run.plan)):
             if stage == INFER and record["shares"]:
                 shares[: len(record["shares"])] += record["shares"]
+            if stage == INFER:
+                compared += record.get("agreement") or (0, 0)
             item = record["item"]
             if statistics is not None and record["truth"] == key and not counted[item]:
                 statistics.add(item, record["statistics"])
                 counted[item] = True
-    result = _result(run, statistics, shares.tolist())
+    result = _result(run, statistics, shares.tolist(), *compared.tolist())
     run.blobs.write("result.json", json.dumps(result, indent=2, allow_nan=False).encode())
     return result
 
@@ -166,7 +170,9 @@ def _count_again(run: Run, work: CountWork, key: str, execution: Execution) -> N
     )
 
 
-def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[str, Any]:
+def _result(
+    run: Run, statistics: Statistics | None, shares: list[int], same: int, compared: int
+) -> dict[str, Any]:
     image = run.prepared.image
     base = image.volumes[0]
     name = image.url.rstrip("/").rsplit("/", 1)[-1]
@@ -187,6 +193,8 @@ def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[
     sizes = [s for s, axis in zip(base.voxel_size, base.axes, strict=True) if axis != "c"]
     result |= {"axes": run.prepared.layout.axes, "voxel_size": sizes, "unit": base.unit}
     result |= {"ignore_label": run.job.ignore_label, "truth": truth_key(run)}
+    if run.prepared.precision != FLOAT32:
+        result["precision"] = precision_result(run.prepared.precision, same, compared)
     result["shards"] = shard_counts(len(run.plan), len(run.plan))
     result["findings"] = found_in(result)
     return result | {"definitions": result_definitions(result)}

@@ -30,6 +30,7 @@ from flows.executors import WorkerStartError, stop_on_signals
 from flows.jobs import SegmentJob
 from flows.pictures import worst_picture
 from flows.pool import chosen, threads_per_worker, worker_count
+from flows.precision import tell_if_slow
 from flows.prepare import prepare, runs_url
 from flows.publishing import current_version
 from flows.run import Run, is_finished, new_attempt, open_run, run_directory
@@ -146,6 +147,7 @@ def plan_run(
     `held` lets go of the lease.
     """
     prepared = prepare(job)
+    tell_if_slow(job, prepared.precision)
     check_truth_values(prepared, job.ignore_label, executor)
     folder = runs_url(job, prepared.container)
     with resumable(folder, OSError):

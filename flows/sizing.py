@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flows.precision import FLOAT32, run_precision
 from segmentation.bundle import MODEL_FILE
+from segmentation.networks.memory import LOW_PRECISION_SHARE
 from segmentation.planner import ASSUMED_COST, Needs, make_plan
 
 if TYPE_CHECKING:
@@ -79,12 +82,18 @@ def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) 
     classes = len(model.card.classes)
     blending = 0 if model.card.exact else 4 * (classes + 1)
     kept = classes if getattr(job, "probabilities", False) else 0
+    ends = 4 * (2 * channels + classes) + 1
+    whole = model.card.activation_bytes + ends
+    low = math.ceil(model.card.activation_bytes * LOW_PRECISION_SHARE) + ends
+    is_low = run_precision(job.precision, model) != FLOAT32
     return Needs(
         reserved=RESERVED_KERAS + WEIGHT_COPIES * _weight_bytes(model),
         read_voxel=channels * itemsize,
         write_voxel=2 * mask + blending + kept,
-        tile_voxel=model.card.activation_bytes + 4 * (2 * channels + classes) + 1,
+        tile_voxel=low if is_low else whole,
         cell_voxel=ENCODED * mask,
+        # The tile on which the precisions are compared.
+        lone_voxel=whole if is_low else 0,
     )
 
 

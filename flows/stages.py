@@ -54,6 +54,8 @@ def segment_work(run: Run, threads: int | None) -> SegmentWork:
         else None,
         threads=threads,
         digest=prepared.model.digest,
+        precision=prepared.precision,
+        fold=prepared.folds,
     )
 
 

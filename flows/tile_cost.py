@@ -4,7 +4,7 @@
 
     $XDG_CACHE_HOME/maskmill/tiles-KEY.json     or ~/.cache/maskmill/…
 
-KEY stands for the bundle, the device, its threads and the libraries. A file that is gone, torn or
+KEY stands for the bundle, its precision, the device, its threads and the libraries. A file that is gone, torn or
 of another schema is measured again; no result depends on what it says, only how fast it is there.
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.pool import threads_per_worker, worker_count
+from flows.precision import run_precision
 from flows.ray_executor import RayExecutor
 from segmentation.ladder import TileCost
 from storage.blobs import Blobs
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 LIBRARIES = ("tensorflow", "jax", "keras", "numpy")
-PRECISION = "float32"
 # A ladder takes a worker's start and a few seconds: one to two percent of a run that computes so
 # many voxels a worker, at ten million a second on a CPU and ten times as many on a GPU.
 WORTH_VOXELS = 2**33
@@ -57,12 +57,15 @@ class LadderWork:
         Of the device runtime.
     most_voxels : int
         Voxels of the largest call.
+    precision : str
+        In which the network computes.
     """
 
     model: str
     digest: str
     threads: int
     most_voxels: int
+    precision: str
 
     def open(self) -> Callable[[int], TileCost]:
         """Open the bundle; the function climbs."""
@@ -74,7 +77,7 @@ class LadderWork:
         folder = worker_bundle(self.model, self.digest)
         card = load_card(folder)
         tile = None if card.exact else card.tile
-        predictor = KerasPredictor(folder, threads=self.threads)
+        predictor = KerasPredictor(folder, threads=self.threads, precision=self.precision)
         ladder = rungs(card.stride, self.most_voxels, tile)
         return lambda _item: fit(climb(measure_network(predictor), ladder))
 
@@ -110,7 +113,8 @@ def measure_cost(
     """
     if model.card is None:
         return None
-    work = LadderWork(model.source, model.digest, threads_per_worker(job), most_voxels)
+    precision = run_precision(job.precision, model)
+    work = LadderWork(model.source, model.digest, threads_per_worker(job), most_voxels, precision)
     (outcome,) = _alone(executor).map(work, [0], threading.Event())
     if outcome.error is not None:
         raise RuntimeError(f"the network cannot be timed: {outcome.error}")
@@ -173,7 +177,8 @@ def _cache() -> Blobs:
 
 def _key(job: PlanJob, model: Model) -> str:
     """File of a bundle on a device."""
-    parts = [model.digest, device_name(job), threads_per_worker(job), PRECISION, SCHEMA]
+    precision = run_precision(job.precision, model)
+    parts = [model.digest, device_name(job), threads_per_worker(job), precision, SCHEMA]
     text = json.dumps([*parts, {name: _version(name) for name in LIBRARIES}])
     return f"tiles-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 

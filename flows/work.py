@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.device import Device, Turn
+from flows.precision import FLOAT32, is_compared
 from segmentation.metrics.codec import encode_array
 from segmentation.region import Region
 from segmentation.shard import (
@@ -21,6 +22,7 @@ from segmentation.shard import (
     ShardResult,
     cell_blocks,
     evaluate_shard,
+    first_tile_agreement,
     read_block,
     segment_shard,
 )
@@ -92,6 +94,10 @@ class SegmentWork:
         Threads of the device runtime.
     digest : str
         Of the bundle; one that is fetched is compared with it.
+    precision : str
+        In which the network computes.
+    fold : bool
+        Whether BatchNorm is folded.
     """
 
     image: Volume
@@ -107,6 +113,8 @@ class SegmentWork:
     probabilities: str | None = None
     threads: int | None = None
     digest: str = ""
+    precision: str = FLOAT32
+    fold: bool = True
 
     def open(self) -> Callable[[int], ShardResult]:
         """Load the model and open the mask once; the function segments the shard at an index."""
@@ -116,7 +124,7 @@ class SegmentWork:
             work=self,
             mask=open_cells(self.target, self.path),
             levels=open_cells(kept, "0") if kept else None,
-            predictor=_predictor(self),
+            predictor=_predictor(self, self.precision, self.plan.batch),
         )
 
     def region(self, item: int) -> Region:
@@ -142,6 +150,7 @@ class _Segmenter:
         seconds = {"read": clock.lap()}
         turn = Turn(self.device, index)
         output = self._compute(block, shard, turn)
+        agreement = self._agreement(block, shard, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
         objects = self._write_mask(output.classes.astype(work.dtype), shard.write)
@@ -157,6 +166,7 @@ class _Segmenter:
             peak_memory_bytes(),
             self.requests(),
             self.predictor.batch_size,
+            agreement,
         )
 
     def _compute(self, block: np.ndarray, shard: Shard, turn: Turn) -> ShardOutput:
@@ -170,6 +180,16 @@ class _Segmenter:
             probabilities=work.probabilities is not None,
             device=turn,
         )
+
+    def _agreement(self, block: np.ndarray, shard: Shard, turn: Turn) -> tuple[int, ...]:
+        """Voxels of the same class as in float32, and voxels compared; nothing for most shards."""
+        work = self.work
+        if work.precision == FLOAT32 or not is_compared(shard.index, len(work.plan)):
+            return ()
+        # Loaded for the one tile: its weights and its program need not stay.
+        reference = _predictor(work, FLOAT32, 1)
+        pair = (self.predictor, reference)
+        return first_tile_agreement(block, shard, work.plan, pair, work.transform, device=turn)
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:
         size = self.work.num_classes
@@ -222,14 +242,20 @@ def channel_position(mask_axes: int) -> int:
     return 1 if mask_axes == 4 else 0
 
 
-def _predictor(work: SegmentWork) -> Predictor:
+def _predictor(work: SegmentWork, precision: str, batch_size: int) -> Predictor:
     from flows.model import worker_bundle
     from segmentation.predictor import IdentityPredictor, KerasPredictor
 
     if work.model == IDENTITY:
         return IdentityPredictor(len(work.plan.shape))
     folder = worker_bundle(work.model, work.digest)
-    return KerasPredictor(folder, batch_size=work.plan.batch, threads=work.threads)
+    return KerasPredictor(
+        folder,
+        batch_size=batch_size,
+        threads=work.threads,
+        precision=precision,
+        fold=work.fold,
+    )
 
 
 @dataclass(slots=True)

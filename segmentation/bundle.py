@@ -108,6 +108,8 @@ class Card:
     resize : str or None
         How an image of another size is brought to `image_size`; see
         `segmentation.classification.images.RESIZE`.
+    precision : "float32", "bfloat16" or "float16"
+        In which masks are computed, where a run does not say otherwise.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -130,6 +132,7 @@ class Card:
     task: str = SEGMENTATION
     image_size: tuple[int, int] | None = None
     resize: str | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         values = [info.value for info in self.classes]

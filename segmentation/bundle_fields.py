@@ -20,6 +20,8 @@ MOST_CLASSES = 2**16
 # A tile of a larger extent is no tile; a wrong one would ask for all memory there is.
 LARGEST_EXTENT = 2**20
 SHOWN = 60
+# Arithmetic of a network; the first is what it is trained and stored in.
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def card_problem(data: Mapping[str, Any]) -> str | None:
@@ -118,6 +120,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "task": ("a text", _is_text),
     "image_size": ("whole numbers from 1", _or_none(_wholes(1))),
     "resize": ("a text", _or_none(_is_text)),
+    "precision": (", ".join(PRECISIONS), lambda value: value in PRECISIONS),
 }
 
 

@@ -44,6 +44,8 @@ class Needs:
         One voxel inside the network: input, live activations, output.
     cell_voxel : int
         One voxel of a cell while it is encoded, and of its bytes.
+    lone_voxel : int
+        The same in a tile that is computed alone, in float32, for comparison; 0 if none is.
     """
 
     reserved: int
@@ -51,6 +53,7 @@ class Needs:
     write_voxel: int
     tile_voxel: int
     cell_voxel: int = 0
+    lone_voxel: int = 0
 
     def shard_bytes(self, read_voxels: Voxels, write_voxels: Voxels, cell_voxels: int) -> Any:
         """Bytes of one shard that is in flight: read, computed or written."""
@@ -68,7 +71,8 @@ class Needs:
     ) -> Any:
         """Peak bytes of one worker; sizes in voxels, and how many shards there are in all."""
         in_flight = min(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
-        return self.reserved + in_flight + tile * batch * self.tile_voxel
+        in_network = tile * max(batch * self.tile_voxel, self.lone_voxel)
+        return self.reserved + in_flight + in_network
 
 
 def make_plan(
@@ -138,9 +142,8 @@ def make_plan(
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
     read, write, shards = pricing.largest(choice)
-    base = int(needs.projected(read, write, math.prod(cell), spec.voxels, 1))
-    spare_tiles = (memory_bytes - base) // max(1, spec.voxels * needs.tile_voxel)
-    batch = _batch(spec, cost, write, spare_tiles)
+    room = memory_bytes - int(needs.projected(read, write, math.prod(cell), 0, 0))
+    batch = _batch(spec, cost, write, room // max(1, spec.voxels * needs.tile_voxel))
     projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch, shards)
     return ShardPlan(shape, region, cell, shard_shape, spec, batch, int(projected))
 
@@ -160,11 +163,11 @@ def _best(found: Sequence[Candidates], memory_bytes: int) -> Choice:
     return min(one for one in best if one is not None)[2]
 
 
-def _batch(spec: TileSpec, cost: TileCost, write_voxels: int, spare_tiles: int) -> int:
+def _batch(spec: TileSpec, cost: TileCost, write_voxels: int, tiles_in_memory: int) -> int:
     """Small tiles are computed several at a time, as far as memory and the shard allow."""
     wanted = max(1, cost.batch_voxels // spec.voxels)
     tiles_in_shard = -(-write_voxels // spec.voxels)
-    return max(1, min(wanted, tiles_in_shard, 1 + spare_tiles))
+    return max(1, min(wanted, tiles_in_shard, tiles_in_memory))
 
 
 def _tile_choices(size: int, cell: int, multiples: list[int], stride: int, halo: int) -> list[int]:

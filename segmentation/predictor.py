@@ -9,7 +9,9 @@ import numpy as np
 
 from segmentation.bundle import BundleError, load_card, load_model
 from segmentation.networks.heads import read_classes, read_probabilities
+from segmentation.networks.inference import inference_network
 from segmentation.networks.runtime import configure, import_keras
+from segmentation.networks.variants import is_native
 from segmentation.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -135,7 +137,7 @@ class NetworkPredictor:
                 self._halve()
             else:
                 start += len(parts[-1])
-        return np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _run_batch(self, tiles: NDArray[np.float32], classes: bool) -> NDArray[Any]:
         """One batch, filled up to the one size."""
@@ -183,17 +185,30 @@ class KerasPredictor(NetworkPredictor):
         Tiles computed at once.
     threads : int, optional
         Threads of the backend; kept from an earlier predictor of the process if there is one.
+    precision : "float32", "bfloat16" or "float16"
+        In which everything but the head is computed.
+    fold : bool
+        Fold BatchNorm into convolutions; see `segmentation.networks.fold`.
     """
 
     def __init__(
-        self, folder: Path | str, *, batch_size: int = 1, threads: int | None = None
+        self,
+        folder: Path | str,
+        *,
+        batch_size: int = 1,
+        threads: int | None = None,
+        precision: str = "float32",
+        fold: bool = True,
     ) -> None:
         from segmentation.receptive_field import Geometry
 
         configure(threads)
         card = load_card(folder)
         geometry = Geometry(card.stride, card.halo, card.exact, card.inexact_reasons)
-        model = load_model(folder)
+        if not is_native(precision):
+            logger.info("this CPU has no instructions for %s", precision)
+        loaded = load_model(folder)
+        model = inference_network(loaded, card.stride, precision=precision, fold=fold)
         super().__init__(model, head=card.head, geometry=geometry, batch_size=batch_size)
         if self.num_classes != card.num_classes or self.channels != card.channels:
             raise BundleError(

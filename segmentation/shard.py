@@ -63,6 +63,8 @@ class ShardResult:
     batch : int
         Tiles computed at once at the end, fewer than planned where memory ran out; 0 without a
         network.
+    agreement : tuple of int
+        Of a shard that was compared with float32: voxels of the same class, voxels compared.
     """
 
     index: int
@@ -73,10 +75,15 @@ class ShardResult:
     peak_bytes: int = 0
     requests: dict[str, int] = field(default_factory=dict)
     batch: int = 0
+    agreement: tuple[int, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Fields of the shard's record."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "index"}
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        found.pop("index")
+        if not self.agreement:
+            found.pop("agreement")
+        return found
 
 
 def read_block(
@@ -168,6 +175,27 @@ def shard_probabilities(
     return run.exact_floats() if plan.spec.exact else run.blended_floats()
 
 
+def first_tile_agreement(
+    block: np.ndarray,
+    shard: Shard,
+    plan: ShardPlan,
+    predictors: tuple[Predictor, Predictor],
+    transform: IntensityTransform | None,
+    *,
+    device: AbstractContextManager[Any] | None = None,
+) -> tuple[int, int]:
+    """Voxels that two predictors give the same class, and voxels compared.
+
+    What is compared is the part of the shard's first tile that the shard writes; the other
+    arguments are those of `segment_shard`.
+    """
+    first, second = (
+        _TileRun(block, shard, plan, one, transform, device or nullcontext()).first_tile()
+        for one in predictors
+    )
+    return int(np.count_nonzero(first == second)), first.size
+
+
 @dataclass(frozen=True, slots=True)
 class _TileRun:
     """The tiles of one shard on their way through the network."""
@@ -191,6 +219,18 @@ class _TileRun:
                 result = np.zeros(self.shard.write.shape, outputs.dtype)
             self.keep(batch, outputs, result)
         return ShardOutput(_given(result))
+
+    def first_tile(self) -> np.ndarray:
+        """Classes of the voxels that the shard writes of its first tile."""
+        if self.plan.spec.exact:
+            window = next(exact_windows(self.shard.write, self.plan.shape, self.plan.spec))
+            tile, kept = window.tile, window.keep
+        else:
+            tile = next(blend_windows(self.shard.write, self.plan.shape, self.plan.spec))
+            kept = tile.intersection(self.shard.write) or tile
+        with self.device:
+            classes = self.predictor.predict_classes(self.stack([tile]))
+        return classes.reshape(self.plan.spec.tile)[kept.relative_to(tile.start).slices]
 
     def exact_probabilities(self) -> ShardOutput:
         """The same, with the probabilities kept."""

@@ -12,6 +12,7 @@ from flows.report.sections_images import distribution
 from flows.report.sections_left_out import left_out, sample_sizes
 from flows.report.sections_map import on_map
 from flows.report.sections_objects import components, instances
+from flows.report.sections_precision import precision
 from flows.report.sections_probability import probabilities
 from flows.report.sections_scores import class_scores, confusion, findings, shares
 from flows.report.sections_surface import surfaces
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Before the pictures, and after them.
 FIRST = (findings, class_scores, shares, confusion, comparison, distribution, along_axis, on_map)
-LAST = (instances, components, surfaces, probabilities, sample_sizes, left_out)
+LAST = (instances, components, surfaces, probabilities, sample_sizes, precision, left_out)
 
 
 def sections(

@@ -246,6 +246,9 @@ class EvaluationThresholds:
     fewest_samples : int
         Samples of a class below which even a perfect recall is uncertain: the lower end of
         Wilson's interval of 20 of 20 is 0.84.
+    agreement : float
+        Share of compared voxels of the same class as in float32, below which a lower precision
+        changes too many.
     """
 
     pooled_gap: float = 0.15
@@ -266,6 +269,7 @@ class EvaluationThresholds:
     threshold_gain: float = 0.02
     fewest_groups: int = 3
     fewest_samples: int = 20
+    agreement: float = 0.995
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FLOAT32_BYTES = 4
 # Measured with TensorFlow 2.21 on CPUs: what the allocator holds above what is alive.
 ALLOCATOR_OVERHEAD = 1.25
+# Of the bytes in float32, what a forward pass in a lower precision holds: its head stays in
+# float32, and on CPUs some operations compute on copies in float32.
+LOW_PRECISION_SHARE = 0.75
 # Of a training step, beside what every layer keeps: the gradients of the widest layer's input
 # and output, both also in a layout of their own, and what the loss makes of the probabilities.
 GRADIENT_COPIES = 3

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segmentation.networks.graph import read_graph
+from segmentation.networks.rebuild import rebuild
 from segmentation.networks.runtime import import_keras, reading_weights
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ POLICIES = {
 # Layers whose output is left to chance in training, by the name of what sets how much.
 CHANCE = ("rate", "stddev")
 CPU_INFO = Path("/proc/cpuinfo")
+# Instructions of a CPU for each arithmetic, as Linux names them on x86 and on ARM.
+INSTRUCTIONS = {
+    "float32": frozenset[str](),
+    "bfloat16": frozenset({"amx_bf16", "avx512_bf16", "bf16"}),
+    "float16": frozenset({"amx_fp16", "avx512_fp16", "fphp"}),
+}
 
 
 def choose_precision(wanted: str, *, cpu_info: Path = CPU_INFO) -> str:
@@ -66,6 +74,65 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
         return layer.from_config(config if layer.name == last else config | {"dtype": policy})
 
     return _cloned(model, recast)
+
+
+def is_native(precision: str, *, cpu_info: Path = CPU_INFO) -> bool:
+    """Whether this machine's CPU has instructions for an arithmetic; True where it is not known.
+
+    Parameters
+    ----------
+    precision : str
+        One of `POLICIES`.
+    cpu_info : Path
+        What the kernel says of the processor.
+    """
+    wanted = INSTRUCTIONS[precision]
+    if not wanted or not cpu_info.is_file():
+        return True
+    return not wanted.isdisjoint(cpu_info.read_text().split())
+
+
+def computed_in(model: keras.Model, precision: str) -> keras.Model:
+    """A copy for inference whose layers compute in another arithmetic, all but its head.
+
+    The head is the last layer that has weights and what follows it: probabilities are made and
+    compared in float32. Weights stay float32 and are rounded where they are used.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential, in float32, with networks nested in it or not.
+    precision : str
+        One of `POLICIES`; float32 gives the model itself.
+    """
+    if precision == "float32":
+        return model
+    head, policy = _head(model), {"dtype": POLICIES[precision]}
+
+    def recast(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config(config if id(layer) in head else config | policy)
+
+    copy, pairs = rebuild(model, recast)
+    with reading_weights():
+        for layer, other in pairs:
+            other.set_weights(layer.get_weights())
+    return copy
+
+
+def _head(model: keras.Model) -> set[int]:
+    """The ``id`` of every layer from the output back to the first one with weights."""
+    graph = read_graph(model)
+    makers = {tensor: step for step in graph.steps for tensor in step.outputs}
+    waiting, found = list(graph.outputs), set[int]()
+    while waiting:
+        step = makers.get(waiting.pop())
+        if step is None:
+            continue
+        found.add(id(step.operation))
+        if not getattr(step.operation, "weights", ()):
+            waiting.extend(step.inputs)
+    return found
 
 
 def without_chance(model: keras.Model) -> keras.Model:

@@ -5,12 +5,18 @@ import sys
 
 import pytest
 
-from segmentation.networks.memory import ALLOCATOR_OVERHEAD, activation_bytes, training_bytes
+from segmentation.networks.memory import (
+    ALLOCATOR_OVERHEAD,
+    LOW_PRECISION_SHARE,
+    activation_bytes,
+    training_bytes,
+)
 from tests.test_segmentation.networks import layers, network
 
 MEASURE = """
 import sys
 import numpy as np
+from segmentation.networks.inference import inference_network
 from segmentation.networks.memory import activation_bytes
 from segmentation.networks.runtime import configure
 from segmentation.networks.unet import build_unet
@@ -24,7 +30,9 @@ def peak():
 configure(2)
 axes, extent, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 model = build_unet(axes, channels=1, num_classes=5, width=width, depth=3)
-predictor = NetworkPredictor(model, head="softmax", geometry=derive(model))
+geometry = derive(model)
+network = inference_network(model, geometry.stride, precision=sys.argv[4])
+predictor = NetworkPredictor(network, head="softmax", geometry=geometry)
 predictor.predict_classes(np.zeros((1, *(16,) * len(axes), 1), np.float32))
 image = np.zeros((1, *(extent,) * len(axes), 1), np.float32)
 before = peak()
@@ -47,15 +55,27 @@ def test_bytes_by_hand():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-@pytest.mark.parametrize(
-    ("axes", "extent", "width"), [("yx", 512, 16), ("yx", 1024, 16), ("zyx", 96, 8)]
-)
-def test_the_estimate_is_above_the_measured_peak_and_below_twice_it(axes, extent, width):
-    command = [sys.executable, "-c", MEASURE, axes, str(extent), str(width)]
+@pytest.mark.parametrize("arguments", ["yx 512 16", "yx 1024 16", "zyx 96 8"])
+def test_the_estimate_is_above_the_measured_peak_and_below_twice_it(arguments):
+    measured, estimated = measure(arguments, "float32")
+    assert measured <= estimated <= 2 * measured
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("arguments", ["yx 1024 16", "zyx 96 8"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_lower_precision_stays_within_its_share(arguments, precision):
+    measured, estimated = measure(arguments, precision)
+    assert measured <= LOW_PRECISION_SHARE * estimated
+
+
+def measure(arguments, precision):
+    """Measured and estimated bytes of a voxel; the estimate is that of float32."""
+    command = [sys.executable, "-c", MEASURE, *arguments.split(), precision]
     output = subprocess.run(command, check=True, capture_output=True, text=True)
     assert output.stderr == ""
-    measured, estimated = map(float, output.stdout.split())
-    assert measured <= estimated <= 2 * measured
+    return map(float, output.stdout.split())
 
 
 def test_bytes_of_a_training_step_by_hand():

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from segmentation.bundle import ClassInfo, load_model, save_bundle
+from segmentation.bundle_fields import PRECISIONS
 from segmentation.networks.ensemble import average_networks
 from segmentation.networks.unet import build_unet
 from segmentation.networks.variants import (
+    POLICIES,
     choose_precision,
+    computed_in,
     freeze_until,
     has_batch_norm,
+    is_native,
     with_head,
     with_precision,
     without_chance,
@@ -50,6 +54,59 @@ def test_auto_looks_at_the_hardware(tmp_path, flags, expected):
         path.write_text(f"flags : {flags}\n")
     assert choose_precision("auto", cpu_info=path) == expected
     assert choose_precision("float32", cpu_info=path) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [
+        ("fpu avx512_bf16", {"float32", "bfloat16"}),
+        ("fpu amx_bf16 amx_fp16", set(PRECISIONS)),
+        ("fp asimd fphp", {"float32", "float16"}),
+        ("fpu avx512_bf16x", {"float32"}),
+        (None, set(PRECISIONS)),
+    ],
+)
+def test_instructions_of_the_cpu(tmp_path, flags, native):
+    path = tmp_path / "cpuinfo"
+    if flags is not None:
+        path.write_text(f"flags\t\t: {flags}\n")
+    assert {name for name in PRECISIONS if is_native(name, cpu_info=path)} == native
+    assert set(PRECISIONS) == set(POLICIES)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
+def test_the_head_stays_in_float32(precision, tolerance):
+    model = small_unet()
+    other = computed_in(model, precision)
+    types = {layer.name: layer.compute_dtype for layer in other.layers if layer.name != "image"}
+    assert types.pop("head") == "float32"
+    assert set(types.values()) == {precision}
+    assert answers(other).dtype == np.float32
+    np.testing.assert_allclose(answers(other), answers(model), atol=tolerance)
+    assert np.abs(answers(other) - answers(model)).max() > 0
+    assert computed_in(model, "float32") is model
+
+
+def test_every_head_of_an_ensemble_stays_in_float32():
+    body = [layers.Conv2D(2, 3, padding="same", name="body")]
+    members = [network(*body), network(layers.Conv2D(2, 3, padding="same", name="body"))]
+    other = computed_in(average_networks(members), "bfloat16")
+    types = [
+        (layer.name, layer.compute_dtype)
+        for layer in other._flatten_layers(include_self=False)
+        if layer.name in ("body", "head", "mean")
+    ]
+    expected = [("body", "bfloat16"), ("head", "float32")] * 2 + [("mean", "float32")]
+    assert sorted(types) == sorted(expected)
+
+
+def test_a_softmax_of_its_own_belongs_to_the_head():
+    source = keras.Input((None, None, 1))
+    features = layers.Conv2D(2, 3, padding="same", name="body")(source)
+    scores = layers.Conv2D(2, 1, name="scores")(features)
+    other = computed_in(keras.Model(source, layers.Softmax(name="last")(scores)), "float16")
+    types = [other.get_layer(name).compute_dtype for name in ("body", "scores", "last")]
+    assert types == ["float16", "float32", "float32"]
 
 
 def test_without_chance_training_mode_repeats_itself():

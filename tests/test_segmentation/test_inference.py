@@ -1,0 +1,71 @@
+"""The network as it computes masks: folded where that is right, else as it is."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from segmentation.networks import inference
+from segmentation.networks.fold import fold_batch_norm, foldable
+from segmentation.networks.graph import read_graph
+from segmentation.networks.inference import inference_network
+from tests.test_segmentation.networks import keras, layers, network
+
+
+def normed():
+    body = [layers.Conv2D(2, 3, padding="same"), layers.BatchNormalization(name="norm")]
+    return network(*body, layers.ReLU())
+
+
+def kinds(model):
+    return [step.kind for step in read_graph(model).steps]
+
+
+def test_batch_norm_is_folded():
+    assert "BatchNormalization" not in kinds(inference_network(normed(), (1, 1)))
+
+
+def test_nothing_to_fold_and_no_wish_to_leave_the_model():
+    plain, model = network(layers.Conv2D(2, 3, padding="same")), normed()
+    assert inference_network(plain, (1, 1)) is plain
+    assert inference_network(model, (1, 1), fold=False) is model
+
+
+def test_it_is_folded_before_it_is_cast():
+    found = inference_network(normed(), (1, 1), precision="bfloat16")
+    assert "BatchNormalization" not in kinds(found)
+    assert found.layers[1].compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("wrong", [0.01, np.nan])
+def test_a_fold_that_changes_probabilities_is_not_used(monkeypatch, caplog, wrong):
+    model = normed()
+
+    def spoiled(network):
+        folded = fold_batch_norm(network)
+        head = folded.get_layer("head")
+        head.bias.assign(head.bias + np.array([wrong, 0]))
+        return folded
+
+    monkeypatch.setattr(inference, "fold_batch_norm", spoiled)
+    with caplog.at_level(logging.WARNING):
+        assert inference_network(model, (1, 1)) is model
+    (record,) = caplog.records
+    assert record.message.startswith("BatchNorm is not folded: probabilities would change by up")
+
+
+def test_a_network_that_a_small_tile_does_not_fill_stays(caplog):
+    # 80 voxels are eaten before they are padded again; the tile that is compared has 64.
+    body = [layers.Conv2D(1, 41, dilation_rate=2), layers.BatchNormalization()]
+    model = network(*body, layers.ZeroPadding2D(40))
+    with caplog.at_level(logging.WARNING):
+        assert inference_network(model, (1, 1)) is model
+    assert "cannot be checked" in caplog.records[-1].message
+
+
+def test_a_network_of_one_size_is_compared_at_that_size():
+    source = keras.Input((24, 40, 1))
+    features = layers.BatchNormalization()(layers.Conv2D(2, 3, padding="same")(source))
+    model = keras.Model(source, layers.Conv2D(2, 1, activation="softmax")(features))
+    assert foldable(model)
+    assert inference_network(model, (1, 1)) is not model
