@@ -4,8 +4,9 @@
 
     $XDG_CACHE_HOME/maskmill/tiles-KEY.json     or ~/.cache/maskmill/…
 
-KEY stands for the bundle, its precision, the device, its threads and the libraries. A file that is gone, torn or
-of another schema is measured again; no result depends on what it says, only how fast it is there.
+KEY stands for the bundle, its precision, the device, its threads and the libraries. A file that is
+gone, torn or of another schema is measured again; no result depends on what it says, only how fast
+it is there.
 """
 
 from __future__ import annotations
