@@ -79,6 +79,21 @@ Seconds = Annotated[
 Floats = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Ints = Annotated[tuple[int, ...], BeforeValidator(_split)]
+SkipBelow = Annotated[
+    float | None,
+    Field(
+        description="do not compute blocks in which a coarser level nowhere exceeds this intensity "
+        "of the image; they become background"
+    ),
+]
+SkipLevel = Annotated[
+    int | None,
+    Field(ge=0, description="level to look at; the coarsest that averages at most 8 voxels a side"),
+]
+SkipSample = Annotated[
+    float | None,
+    Field(ge=0, le=1, description="share of those blocks computed all the same; 0.02 by default"),
+]
 
 
 def argument(description: str, **options: Any) -> Any:
@@ -255,6 +270,9 @@ class PlanJob(VolumeJob):
     channels: Ints | None = Field(None, description="image channels the network gets")
     any_voxel_size: bool = Field(False, description="accept a voxel size other than the bundle's")
     out: str | None = Field(None, description="OTHER.zarr to hold labels/ instead of the image")
+    skip_below: SkipBelow = None
+    skip_level: SkipLevel = None
+    skip_sample: SkipSample = None
 
 
 class SegmentJob(PlanJob):
@@ -279,6 +297,9 @@ class ManyVolumesJob(Job):
     channels: Ints | None = Field(None, description="image channels the network gets")
     any_voxel_size: bool = Field(False, description="accept a voxel size other than the bundle's")
     probabilities: bool = Field(False, description="keep uint8 probabilities beside the runs")
+    skip_below: SkipBelow = None
+    skip_level: SkipLevel = None
+    skip_sample: SkipSample = None
     executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
     workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")

@@ -23,6 +23,7 @@ from flows.model import (
     open_model,
 )
 from flows.sizing import plan_shards
+from flows.skipping import plan_skipping
 from segmentation.bundle import SEGMENTATION, require_task
 from segmentation.region import Region, parse_region
 from segmentation.tiling import BLEND_SIGMA, PADDING_RULE
@@ -35,6 +36,7 @@ from storage.volume import Image, open_image, open_label
 
 if TYPE_CHECKING:
     from flows.jobs import PlanJob, SegmentJob
+    from flows.skipping import Skipping
     from segmentation.plan import ShardPlan
 
 SCHEMA = 1
@@ -66,6 +68,8 @@ class Prepared:
         Of everything that can change a voxel.
     identity : dict
         What the digest is made of.
+    skipping : Skipping or None
+        How empty blocks are found; None where every block is computed.
     """
 
     image: Image
@@ -78,6 +82,7 @@ class Prepared:
     truth: Image | None
     digest: str
     identity: dict[str, Any]
+    skipping: Skipping | None = None
 
     @property
     def key(self) -> str:
@@ -117,9 +122,12 @@ def prepare(job: PlanJob, model: Model | None = None) -> Prepared:
     container, source = _container(job, image)
     truth = _open_truth(job, layout.shapes[0])
     plan = plan_shards(job, image, model, layout, region, channels, dtype)
+    skipping = plan_skipping(job, image, model, layout)
     identity = _identity(job, image, model, plan)
+    identity |= {"skipping": skipping.identity()} if skipping else {}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return Prepared(image, model, layout, plan, dtype, container, source, truth, digest, identity)
+    parts = (image, model, layout, plan, dtype, container, source, truth, digest, identity)
+    return Prepared(*parts, skipping)
 
 
 def _container(job: PlanJob, image: Image) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
 from flows.shard_stage import Execution, complete
+from flows.skipping import add_counts, skipping_result
 from flows.tally import shard_counts
 from flows.voxel_result import found_in, voxel_result
 from flows.work import Truth
@@ -123,15 +124,18 @@ def collect_run(run: Run) -> dict[str, Any]:
     statistics = Statistics.empty(work) if work is not None else None
     shares = np.zeros(truth_classes(run.prepared), np.int64)
     counted = np.zeros(len(run.plan), bool)
+    skipped: list[dict[str, int]] = []
     for stage in (INFER, f"evaluate-{key}"):
         for record in run.manifest.records(stage, len(run.plan)):
             if stage == INFER and record["shares"]:
                 shares[: len(record["shares"])] += record["shares"]
+            if stage == INFER and record.get("skipping"):
+                skipped.append(record["skipping"])
             item = record["item"]
             if statistics is not None and record["truth"] == key and not counted[item]:
                 statistics.add(item, record["statistics"])
                 counted[item] = True
-    result = _result(run, statistics, shares.tolist())
+    result = _result(run, statistics, shares.tolist(), skipped)
     run.blobs.write("result.json", json.dumps(result, indent=2, allow_nan=False).encode())
     return result
 
@@ -166,7 +170,12 @@ def _count_again(run: Run, work: CountWork, key: str, execution: Execution) -> N
     )
 
 
-def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[str, Any]:
+def _result(
+    run: Run,
+    statistics: Statistics | None,
+    shares: list[int],
+    skipped: list[dict[str, int]],
+) -> dict[str, Any]:
     image = run.prepared.image
     base = image.volumes[0]
     name = image.url.rstrip("/").rsplit("/", 1)[-1]
@@ -187,6 +196,15 @@ def _result(run: Run, statistics: Statistics | None, shares: list[int]) -> dict[
     sizes = [s for s, axis in zip(base.voxel_size, base.axes, strict=True) if axis != "c"]
     result |= {"axes": run.prepared.layout.axes, "voxel_size": sizes, "unit": base.unit}
     result |= {"ignore_label": run.job.ignore_label, "truth": truth_key(run)}
-    result["shards"] = shard_counts(len(run.plan), len(run.plan))
+    result |= _skipping(run, skipped)
     result["findings"] = found_in(result)
     return result | {"definitions": result_definitions(result)}
+
+
+def _skipping(run: Run, skipped: list[dict[str, int]]) -> dict[str, Any]:
+    """``shards`` of result.json, and ``skipping`` where empty blocks were skipped."""
+    whole = sum(counts["computed_tiles"] == 0 for counts in skipped)
+    shards = {"shards": shard_counts(len(run.plan), len(run.plan) - whole, skipped=whole)}
+    if run.prepared.skipping is None:
+        return shards
+    return shards | {"skipping": skipping_result(run.prepared, add_counts(skipped))}

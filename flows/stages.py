@@ -19,6 +19,7 @@ from flows.recorded_mask import mask_of
 from flows.run import DAMAGE, INFER, SCHEMA, Run
 from flows.scoring import run_truth, truth_key
 from flows.shard_stage import Execution, complete
+from flows.skipping import add_counts
 from flows.verification import inspect
 from flows.work import PROBABILITIES, SegmentWork
 from storage.stores import join_url
@@ -53,6 +54,7 @@ def segment_work(run: Run, threads: int | None) -> SegmentWork:
         else None,
         threads=threads,
         digest=prepared.model.digest,
+        skipping=prepared.skipping,
     )
 
 
@@ -157,6 +159,7 @@ def write_timings(
     """
     before = json.loads(run.blobs.read("timings.json")) if run.blobs.exists("timings.json") else {}
     shards = {"read": 0.0, "compute": 0.0, "write": 0.0}
+    skipped: list[dict[str, int]] = []
     peak, count, attempts = 0, 0, 0
     total = Counter(requests or {})
     for record in run.manifest.records(INFER, len(run.plan)):
@@ -166,6 +169,7 @@ def write_timings(
             peak = max(peak, record["peak_bytes"])
             count += 1
             attempts += record["attempts"]
+            skipped.append(record.get("skipping", {}))
             if run.job.executor != "serial":
                 total.update(record.get("requests", {}))
     attempt = {
@@ -181,6 +185,8 @@ def write_timings(
         "amplification": run.plan.amplification,
         "requests": dict(total),
     }
+    if run.prepared.skipping is not None:
+        attempt["skipping"] = add_counts(skipped)
     document = {"schema": SCHEMA, "attempts": [*before.get("attempts", []), attempt]}
     run.blobs.write("timings.json", json.dumps(document, indent=2).encode())
     return dict(total)

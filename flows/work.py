@@ -20,6 +20,7 @@ from segmentation.region import Region
 from segmentation.shard import (
     ShardOutput,
     ShardResult,
+    background,
     cell_blocks,
     evaluate_shard,
     read_block,
@@ -32,9 +33,11 @@ from storage.write_grid import WriteGrid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flows.skipping import Skipping
     from segmentation.normalize import IntensityTransform
     from segmentation.plan import Shard, ShardPlan
     from segmentation.predictor import Predictor
+    from segmentation.skipping import Selection
     from storage.volume import Volume
 
 IDENTITY = "identity"
@@ -92,6 +95,8 @@ class SegmentWork:
         Threads of the device runtime.
     digest : str
         Of the bundle; one that is fetched is compared with it.
+    skipping : Skipping or None
+        How empty blocks are found; None computes every block.
     """
 
     image: Volume
@@ -107,6 +112,7 @@ class SegmentWork:
     probabilities: str | None = None
     threads: int | None = None
     digest: str = ""
+    skipping: Skipping | None = None
 
     def open(self) -> Callable[[int], ShardResult]:
         """Load the model and open the mask once; the function segments the shard at an index."""
@@ -124,6 +130,32 @@ class SegmentWork:
         return self.plan.write_region(item)
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a shard is computed from; no block where nothing of it is."""
+
+    shard: Shard
+    block: np.ndarray | None
+    selection: Selection | None
+
+    def skipped(self, output: ShardOutput, plan: ShardPlan) -> dict[str, int]:
+        """Counts of what was skipped, for the record."""
+        if self.selection is None:
+            return {}
+        return self.selection.counts(plan) | self.selection.false_counts(output.classes)
+
+
+def _read(work: SegmentWork, shard: Shard) -> _Given:
+    """Read what the shard's tiles need, once it is known which are computed."""
+    selection = work.skipping.select(shard, work.plan) if work.skipping else None
+    needed = shard if selection is None else selection.narrowed(work.plan)
+    if needed is None:
+        return _Given(shard, None, selection)
+    channel = work.image.axes.find("c")
+    block = read_block(work.image, needed.read, channel if channel >= 0 else None, work.channels)
+    return _Given(needed, block, selection)
+
+
 @dataclass(slots=True)
 class _Segmenter:
     work: SegmentWork
@@ -137,11 +169,10 @@ class _Segmenter:
         work = self.work
         shard = work.plan.shard(index)
         clock = _Clock()
-        channel = work.image.axes.find("c")
-        block = read_block(work.image, shard.read, channel if channel >= 0 else None, work.channels)
+        given = _read(work, shard)
         seconds = {"read": clock.lap()}
         turn = Turn(self.device)
-        output = self._compute(block, shard, turn)
+        output = self._compute(given, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
         objects = self._write_mask(output.classes.astype(work.dtype), shard.write)
@@ -157,18 +188,24 @@ class _Segmenter:
             peak_memory_bytes(),
             self.requests(),
             self.predictor.batch_size,
+            given.skipped(output, work.plan),
         )
 
-    def _compute(self, block: np.ndarray, shard: Shard, turn: Turn) -> ShardOutput:
+    def _compute(self, given: _Given, turn: Turn) -> ShardOutput:
         work = self.work
+        if given.block is None:
+            kept = work.probabilities is not None
+            classes = self.predictor.num_classes
+            return background(given.shard.write, classes, probabilities=kept)
         return segment_shard(
-            block,
-            shard,
+            given.block,
+            given.shard,
             work.plan,
             self.predictor,
             work.transform,
             probabilities=work.probabilities is not None,
             device=turn,
+            selection=given.selection,
         )
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from segmentation.plan import Shard, ShardPlan
     from segmentation.predictor import Predictor
     from segmentation.region import Region
+    from segmentation.skipping import Selection
     from segmentation.tiling import TileSpec, Window
 
-_Tile = TypeVar("_Tile")
+_Tile = TypeVar("_Tile", "Region", "Window")
 PROBABILITY_LEVELS = 255
 
 
@@ -63,6 +64,9 @@ class ShardResult:
     batch : int
         Tiles computed at once at the end, fewer than planned where memory ran out; 0 without a
         network.
+    skipping : dict
+        Blocks and tiles that were computed and skipped (see `segmentation.skipping`); empty
+        where every block is computed.
     """
 
     index: int
@@ -73,6 +77,7 @@ class ShardResult:
     peak_bytes: int = 0
     requests: dict[str, int] = field(default_factory=dict)
     batch: int = 0
+    skipping: dict[str, int] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """Fields of the shard's record."""
@@ -135,6 +140,7 @@ def segment_shard(
     *,
     probabilities: bool = False,
     device: AbstractContextManager[Any] | None = None,
+    selection: Selection | None = None,
 ) -> ShardOutput:
     """Classes, and on request probabilities, of the voxels a shard writes.
 
@@ -148,11 +154,25 @@ def segment_shard(
         Keep the quantised probabilities too; the classes are the same with and without.
     device : context manager, optional
         Held while the network computes, so that threads of one worker take turns.
+    selection : Selection, optional
+        What is computed of the shard; the rest becomes background.
     """
-    run = _TileRun(block, shard, plan, predictor, transform, device or nullcontext())
+    run = _TileRun(block, shard, plan, predictor, transform, device or nullcontext(), selection)
     if not plan.spec.exact:
-        return run.blended(keep=probabilities)
-    return run.exact_probabilities() if probabilities else run.exact_classes()
+        output = run.blended(keep=probabilities)
+    else:
+        output = run.exact_probabilities() if probabilities else run.exact_classes()
+    if selection is not None:
+        selection.blank(output.classes, output.probabilities)
+    return output
+
+
+def background(write: Region, num_classes: int, *, probabilities: bool = False) -> ShardOutput:
+    """The output of a shard of which nothing is computed: class 0, certain."""
+    levels = np.zeros((*write.shape, num_classes), np.uint8) if probabilities else None
+    if levels is not None:
+        levels[..., 0] = PROBABILITY_LEVELS
+    return ShardOutput(np.zeros(write.shape, np.uint8), levels)
 
 
 def shard_probabilities(
@@ -180,6 +200,7 @@ class _TileRun:
     predictor: Predictor
     transform: IntensityTransform | None
     device: AbstractContextManager[Any]
+    selection: Selection | None = None
 
     def exact_classes(self) -> ShardOutput:
         """Every voxel from the one tile that keeps it; classes straight from the device."""
@@ -239,15 +260,18 @@ class _TileRun:
                     place = common.relative_to(self.shard.write.start).slices
                     total[place] += output[inside] * weights[inside][..., np.newaxis]
                     norm[place] += weights[inside]
-        mean = _given(total)
-        mean /= norm[..., np.newaxis]
+        mean, seen = _given(total), norm[..., np.newaxis]
+        # Only in skipped blocks there are voxels that no tile has seen.
+        np.divide(mean, seen, out=mean, where=seen > 0)
         return mean
 
     def batches(
         self, windows: Callable[[Region, Sequence[int], TileSpec], Iterator[_Tile]]
     ) -> Iterator[list[_Tile]]:
-        """Tiles of the shard, a batch at a time."""
+        """Tiles of the shard that are computed, a batch at a time."""
         tiles = windows(self.shard.write, self.plan.shape, self.plan.spec)
+        if self.selection is not None:
+            tiles = (tile for tile in tiles if self.selection.wants(tile))
         while batch := list(islice(tiles, self.plan.batch)):
             yield batch
 

@@ -246,6 +246,8 @@ class EvaluationThresholds:
     fewest_samples : int
         Samples of a class below which even a perfect recall is uncertain: the lower end of
         Wilson's interval of 20 of 20 is 0.84.
+    false_skip : float
+        Share of the voxels of blocks that looked empty to which the network gives a class.
     """
 
     pooled_gap: float = 0.15
@@ -266,6 +268,7 @@ class EvaluationThresholds:
     threshold_gain: float = 0.02
     fewest_groups: int = 3
     fewest_samples: int = 20
+    false_skip: float = 0.001
 
 
 @dataclass(frozen=True, slots=True)
