@@ -18,9 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A ratio of two scales this near to a whole number is one that was rounded when it was written.
-ROUNDED = 0.01
-
 
 @dataclass(frozen=True, slots=True)
 class CoarseLevel:
@@ -78,8 +75,9 @@ def coarse_level(
 
 
 def _factor(finest: int, size: int, ratio: float, axis: str) -> float:
-    whole = round(ratio)
-    is_whole = whole >= 1 and abs(ratio - whole) <= ROUNDED
+    whole = max(1, round(ratio))
+    # Scales are rounded when they are written; one that the shapes give exactly is meant.
+    is_whole = abs(ratio - whole) <= abs(ratio - finest / size)
     if is_whole and finest // whole <= size <= -(-finest // whole):
         return float(whole)
     if ratio > 0 and abs(finest / ratio - size) < 1:
