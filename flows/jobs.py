@@ -82,6 +82,21 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Ints = Annotated[tuple[int, ...], BeforeValidator(_split)]
 ExecutorChoice = Literal["auto", "ray", "serial"]
 AUTO_MEANS = "auto needs no Ray where one worker is enough and no cluster is named"
+SkipBelow = Annotated[
+    float | None,
+    Field(
+        description="do not compute blocks in which a coarser level nowhere exceeds this intensity "
+        "of the image; they become background"
+    ),
+]
+SkipLevel = Annotated[
+    int | None,
+    Field(ge=0, description="level to look at; the coarsest that averages at most 8 voxels a side"),
+]
+SkipSample = Annotated[
+    float | None,
+    Field(ge=0, le=1, description="share of those blocks computed all the same; 0.02 by default"),
+]
 
 
 def argument(description: str, **options: Any) -> Any:
@@ -267,6 +282,9 @@ class PlanJob(VolumeJob):
     truth: str | None = Field(None, description="label to evaluate against")
     ignore_label: int | None = Field(None, ge=0, description="truth value that does not count")
     probabilities: bool = Field(False, description="keep uint8 probabilities beside the run")
+    skip_below: SkipBelow = None
+    skip_level: SkipLevel = None
+    skip_sample: SkipSample = None
 
 
 class DryRunJob(PlanJob):
@@ -304,6 +322,9 @@ class ManyVolumesJob(Job):
         None, description="arithmetic of the network; the bundle's own by default"
     )
     probabilities: bool = Field(False, description="keep uint8 probabilities beside the runs")
+    skip_below: SkipBelow = None
+    skip_level: SkipLevel = None
+    skip_sample: SkipSample = None
     executor: Literal["ray", "serial"] = Field("ray", description="where shards are computed")
     workers: int | None = Field(None, ge=1, description="worker processes; one per two CPUs")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker asks for")

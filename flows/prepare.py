@@ -24,6 +24,7 @@ from flows.model import (
 )
 from flows.precision import FLOAT32, run_precision
 from flows.sizing import call_voxels, plan_shards
+from flows.skipping import plan_skipping
 from flows.tile_cost import is_worth_measuring, known_cost, measure_cost
 from segmentation.bundle import SEGMENTATION, require_task
 from segmentation.region import Region, parse_region
@@ -38,6 +39,7 @@ from storage.volume import Image, open_image, open_label
 if TYPE_CHECKING:
     from flows.executors import Executor
     from flows.jobs import PlanJob, SegmentJob
+    from flows.skipping import Skipping
     from segmentation.plan import ShardPlan
 
 SCHEMA = 1
@@ -70,6 +72,8 @@ class Prepared:
         Of everything that can change a voxel.
     identity : dict
         What the digest is made of.
+    skipping : Skipping or None
+        How empty blocks are found; None where every block is computed.
     """
 
     image: Image
@@ -82,6 +86,7 @@ class Prepared:
     truth: Image | None
     digest: str
     identity: dict[str, Any]
+    skipping: Skipping | None = None
 
     @property
     def key(self) -> str:
@@ -132,9 +137,12 @@ def prepare(job: PlanJob, model: Model | None = None) -> Prepared:
     truth = _open_truth(job, layout.shapes[0])
     cost = known_cost(job, model)
     plan = plan_shards(job, image, model, layout, region, channels, dtype, cost)
+    skipping = plan_skipping(job, image, model, layout)
     identity = _identity(job, image, model, plan)
+    identity |= {"skipping": skipping.identity()} if skipping else {}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return Prepared(image, model, layout, plan, dtype, container, source, truth, digest, identity)
+    parts = (image, model, layout, plan, dtype, container, source, truth, digest, identity)
+    return Prepared(*parts, skipping)
 
 
 def measured(job: PlanJob, prepared: Prepared, executor: Executor) -> Prepared:

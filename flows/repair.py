@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from flows.jobs import RepairJob
 
 ADVICE = "repair writes there"
+# Parts of a run's identity that may change behind its back.
+DECIDING = {"image": "image", "bundle": "bundle", "skipping": "level that shows empty blocks"}
 
 
 def repair_labels(job: RepairJob) -> dict[str, Any]:
@@ -111,11 +113,11 @@ def _as_it_was(job: SegmentJob, document: dict[str, Any]) -> Prepared:
         If image or bundle are not what they were.
     """
     prepared = _prepared(job)
-    for part in ("image", "bundle"):
-        if prepared.identity[part] != document["identity"].get(part):
+    for part, named in DECIDING.items():
+        if prepared.identity.get(part) != document["identity"].get(part):
             raise RequestError(
-                f"the {part} is not what it was when the mask was made, so other voxels would come "
-                "out; restore it, or make a new mask with `maskmill segment`"
+                f"the {named} is not what it was when the mask was made, so other voxels would "
+                "come out; restore it, or make a new mask with `maskmill segment`"
             )
     plan = ShardPlan.from_dict(document["plan"])
     return replace(prepared, plan=plan, digest=document["digest"], identity=document["identity"])

@@ -18,6 +18,7 @@ from flows.prepare import Prepared, image_digest
 from flows.report.contents import result_definitions
 from flows.run import INFER, SCHEMA, Run, intensity_of
 from flows.shard_stage import Execution, complete
+from flows.skipping import add_counts, skipping_result
 from flows.small_volumes import is_small, scheduler_for
 from flows.tally import shard_counts
 from flows.voxel_result import found_in, voxel_result
@@ -125,17 +126,19 @@ def collect_run(run: Run) -> dict[str, Any]:
     shares = np.zeros(truth_classes(run.prepared), np.int64)
     counted = np.zeros(len(run.plan), bool)
     compared = np.zeros(2, np.int64)
+    skipped: list[dict[str, int]] = []
     for stage in (INFER, f"evaluate-{key}"):
         for record in run.manifest.records(stage, len(run.plan)):
             if stage == INFER and record["shares"]:
                 shares[: len(record["shares"])] += record["shares"]
             if stage == INFER:
                 compared += record.get("agreement") or (0, 0)
+                skipped += filter(None, [record.get("skipping")])
             item = record["item"]
             if statistics is not None and record["truth"] == key and not counted[item]:
                 statistics.add(item, record["statistics"])
                 counted[item] = True
-    result = _result(run, statistics, shares.tolist(), *compared.tolist())
+    result = _result(run, statistics, shares.tolist(), compared.tolist(), skipped)
     run.blobs.write("result.json", json.dumps(result, indent=2, allow_nan=False).encode())
     return result
 
@@ -171,7 +174,11 @@ def _count_again(run: Run, work: CountWork, key: str, execution: Execution) -> N
 
 
 def _result(
-    run: Run, statistics: Statistics | None, shares: list[int], same: int, compared: int
+    run: Run,
+    statistics: Statistics | None,
+    shares: list[int],
+    compared: list[int],
+    skipped: list[dict[str, int]],
 ) -> dict[str, Any]:
     image = run.prepared.image
     base = image.volumes[0]
@@ -194,7 +201,16 @@ def _result(
     result |= {"axes": run.prepared.layout.axes, "voxel_size": sizes, "unit": base.unit}
     result |= {"ignore_label": run.job.ignore_label, "truth": truth_key(run)}
     if run.prepared.precision != FLOAT32:
-        result["precision"] = precision_result(run.prepared.precision, same, compared)
-    result["shards"] = shard_counts(len(run.plan), len(run.plan))
+        result["precision"] = precision_result(run.prepared.precision, *compared)
+    result |= _skipping(run, skipped)
     result["findings"] = found_in(result)
     return result | {"definitions": result_definitions(result)}
+
+
+def _skipping(run: Run, skipped: list[dict[str, int]]) -> dict[str, Any]:
+    """``shards`` of result.json, and ``skipping`` where empty blocks were skipped."""
+    whole = sum(counts["computed_tiles"] == 0 for counts in skipped)
+    shards = {"shards": shard_counts(len(run.plan), len(run.plan) - whole, skipped=whole)}
+    if run.prepared.skipping is None:
+        return shards
+    return shards | {"skipping": skipping_result(run.prepared, add_counts(skipped))}

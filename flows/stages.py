@@ -19,6 +19,7 @@ from flows.recorded_mask import mask_of
 from flows.run import DAMAGE, INFER, SCHEMA, Run
 from flows.scoring import run_truth, truth_key
 from flows.shard_stage import Execution, complete
+from flows.skipping import add_counts
 from flows.small_volumes import scheduler_for
 from flows.verification import inspect
 from flows.work import PROBABILITIES, SegmentWork
@@ -56,6 +57,7 @@ def segment_work(run: Run, threads: int | None) -> SegmentWork:
         digest=prepared.model.digest,
         precision=prepared.precision,
         fold=prepared.folds,
+        skipping=prepared.skipping,
     )
 
 
@@ -161,6 +163,7 @@ def write_timings(
     """
     before = json.loads(run.blobs.read("timings.json")) if run.blobs.exists("timings.json") else {}
     shards = {"read": 0.0, "compute": 0.0, "write": 0.0}
+    skipped: list[dict[str, int]] = []
     peak, count, attempts = 0, 0, 0
     total = Counter(requests or {})
     for record in run.manifest.records(INFER, len(run.plan)):
@@ -170,6 +173,7 @@ def write_timings(
             peak = max(peak, record["peak_bytes"])
             count += 1
             attempts += record["attempts"]
+            skipped.append(record.get("skipping", {}))
             if run.job.executor != "serial":
                 total.update(record.get("requests", {}))
     attempt = {
@@ -185,6 +189,8 @@ def write_timings(
         "amplification": run.plan.amplification,
         "requests": dict(total),
     }
+    if run.prepared.skipping is not None:
+        attempt["skipping"] = add_counts(skipped)
     document = {"schema": SCHEMA, "attempts": [*before.get("attempts", []), attempt]}
     run.blobs.write("timings.json", json.dumps(document, indent=2).encode())
     return dict(total)

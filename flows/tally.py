@@ -93,6 +93,6 @@ def incomplete(url: str, tally: Tally, *, stopped: bool) -> IncompleteRunError:
     )
 
 
-def shard_counts(planned: int, done: int, failed: int = 0) -> dict[str, int]:
-    """``shards`` of result.json."""
-    return {"planned": planned, "done": done, "skipped": 0, "failed": failed}
+def shard_counts(planned: int, done: int, failed: int = 0, *, skipped: int = 0) -> dict[str, int]:
+    """``shards`` of result.json; of those that are skipped nothing is computed."""
+    return {"planned": planned, "done": done, "skipped": skipped, "failed": failed}

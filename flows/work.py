@@ -20,6 +20,7 @@ from segmentation.region import Region
 from segmentation.shard import (
     ShardOutput,
     ShardResult,
+    background,
     cell_blocks,
     evaluate_shard,
     first_tile_agreement,
@@ -33,9 +34,11 @@ from storage.write_grid import WriteGrid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flows.skipping import Skipping
     from segmentation.normalize import IntensityTransform
     from segmentation.plan import Shard, ShardPlan
     from segmentation.predictor import Predictor
+    from segmentation.skipping import Selection
     from storage.volume import Volume
 
 IDENTITY = "identity"
@@ -98,6 +101,8 @@ class SegmentWork:
         In which the network computes.
     fold : bool
         Whether BatchNorm is folded.
+    skipping : Skipping or None
+        How empty blocks are found; None computes every block.
     """
 
     image: Volume
@@ -115,6 +120,7 @@ class SegmentWork:
     digest: str = ""
     precision: str = FLOAT32
     fold: bool = True
+    skipping: Skipping | None = None
 
     def open(self) -> Callable[[int], ShardResult]:
         """Load the model and open the mask once; the function segments the shard at an index."""
@@ -132,6 +138,32 @@ class SegmentWork:
         return self.plan.write_region(item)
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a shard is computed from; no block where nothing of it is."""
+
+    shard: Shard
+    block: np.ndarray | None
+    selection: Selection | None
+
+    def skipped(self, output: ShardOutput, plan: ShardPlan) -> dict[str, int]:
+        """Counts of what was skipped, for the record."""
+        if self.selection is None:
+            return {}
+        return self.selection.counts(plan) | self.selection.false_counts(output.classes)
+
+
+def _read(work: SegmentWork, shard: Shard) -> _Given:
+    """Read what the shard's tiles need, once it is known which are computed."""
+    selection = work.skipping.select(shard, work.plan) if work.skipping else None
+    needed = shard if selection is None else selection.narrowed(work.plan)
+    if needed is None:
+        return _Given(shard, None, selection)
+    channel = work.image.axes.find("c")
+    block = read_block(work.image, needed.read, channel if channel >= 0 else None, work.channels)
+    return _Given(needed, block, selection)
+
+
 @dataclass(slots=True)
 class _Segmenter:
     work: SegmentWork
@@ -145,12 +177,11 @@ class _Segmenter:
         work = self.work
         shard = work.plan.shard(index)
         clock = _Clock()
-        channel = work.image.axes.find("c")
-        block = read_block(work.image, shard.read, channel if channel >= 0 else None, work.channels)
+        given = _read(work, shard)
         seconds = {"read": clock.lap()}
         turn = Turn(self.device, index)
-        output = self._compute(block, shard, turn)
-        agreement = self._agreement(block, shard, turn)
+        output = self._compute(given, turn)
+        agreement = self._agreement(given, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
         objects = self._write_mask(output.classes.astype(work.dtype), shard.write)
@@ -167,29 +198,44 @@ class _Segmenter:
             self.requests(),
             self.predictor.batch_size,
             agreement,
+            given.skipped(output, work.plan),
         )
 
-    def _compute(self, block: np.ndarray, shard: Shard, turn: Turn) -> ShardOutput:
+    def _compute(self, given: _Given, turn: Turn) -> ShardOutput:
         work = self.work
+        if given.block is None:
+            kept = work.probabilities is not None
+            classes = self.predictor.num_classes
+            return background(given.shard.write, classes, probabilities=kept)
         return segment_shard(
-            block,
-            shard,
+            given.block,
+            given.shard,
             work.plan,
             self.predictor,
             work.transform,
             probabilities=work.probabilities is not None,
             device=turn,
+            selection=given.selection,
         )
 
-    def _agreement(self, block: np.ndarray, shard: Shard, turn: Turn) -> tuple[int, ...]:
+    def _agreement(self, given: _Given, turn: Turn) -> tuple[int, ...]:
         """Voxels of the same class as in float32, and voxels compared; nothing for most shards."""
-        work = self.work
-        if work.precision == FLOAT32 or not is_compared(shard.index, len(work.plan)):
+        work, shard = self.work, given.shard
+        compared = work.precision != FLOAT32 and is_compared(shard.index, len(work.plan))
+        if given.block is None or not compared:
             return ()
         # Loaded for the one tile: its weights and its program need not stay.
         reference = _predictor(work, FLOAT32, 1)
         pair = (self.predictor, reference)
-        return first_tile_agreement(block, shard, work.plan, pair, work.transform, device=turn)
+        return first_tile_agreement(
+            given.block,
+            shard,
+            work.plan,
+            pair,
+            work.transform,
+            device=turn,
+            selection=given.selection,
+        )
 
     def _count(self, output: ShardOutput, shard: Shard) -> tuple[dict[str, Any], list[int]]:
         size = self.work.num_classes

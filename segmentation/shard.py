@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from segmentation.plan import Shard, ShardPlan
     from segmentation.predictor import Predictor
     from segmentation.region import Region
+    from segmentation.skipping import Selection
     from segmentation.tiling import TileSpec, Window
 
-_Tile = TypeVar("_Tile")
+_Tile = TypeVar("_Tile", "Region", "Window")
 PROBABILITY_LEVELS = 255
 
 
@@ -65,6 +66,9 @@ class ShardResult:
         network.
     agreement : tuple of int
         Of a shard that was compared with float32: voxels of the same class, voxels compared.
+    skipping : dict
+        Blocks and tiles that were computed and skipped (see `segmentation.skipping`); empty
+        where every block is computed.
     """
 
     index: int
@@ -76,6 +80,7 @@ class ShardResult:
     requests: dict[str, int] = field(default_factory=dict)
     batch: int = 0
     agreement: tuple[int, ...] = ()
+    skipping: dict[str, int] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """Fields of the shard's record."""
@@ -140,6 +145,7 @@ def segment_shard(
     *,
     probabilities: bool = False,
     device: AbstractContextManager[Any] | None = None,
+    selection: Selection | None = None,
 ) -> ShardOutput:
     """Classes, and on request probabilities, of the voxels a shard writes.
 
@@ -153,11 +159,25 @@ def segment_shard(
         Keep the quantised probabilities too; the classes are the same with and without.
     device : context manager, optional
         Held while the network computes, so that threads of one worker take turns.
+    selection : Selection, optional
+        What is computed of the shard; the rest becomes background.
     """
-    run = _TileRun(block, shard, plan, predictor, transform, device or nullcontext())
+    run = _TileRun(block, shard, plan, predictor, transform, device or nullcontext(), selection)
     if not plan.spec.exact:
-        return run.blended(keep=probabilities)
-    return run.exact_probabilities() if probabilities else run.exact_classes()
+        output = run.blended(keep=probabilities)
+    else:
+        output = run.exact_probabilities() if probabilities else run.exact_classes()
+    if selection is not None:
+        selection.blank(output.classes, output.probabilities)
+    return output
+
+
+def background(write: Region, num_classes: int, *, probabilities: bool = False) -> ShardOutput:
+    """The output of a shard of which nothing is computed: class 0, certain."""
+    levels = np.zeros((*write.shape, num_classes), np.uint8) if probabilities else None
+    if levels is not None:
+        levels[..., 0] = PROBABILITY_LEVELS
+    return ShardOutput(np.zeros(write.shape, np.uint8), levels)
 
 
 def shard_probabilities(
@@ -183,14 +203,16 @@ def first_tile_agreement(
     transform: IntensityTransform | None,
     *,
     device: AbstractContextManager[Any] | None = None,
+    selection: Selection | None = None,
 ) -> tuple[int, int]:
     """Voxels that two predictors give the same class, and voxels compared.
 
-    What is compared is the part of the shard's first tile that the shard writes; the other
-    arguments are those of `segment_shard`.
+    What is compared is the part of the first tile of the shard that the shard writes; the other
+    arguments are those of `segment_shard`, and some tile has to be computed.
     """
+    given = device or nullcontext()
     first, second = (
-        _TileRun(block, shard, plan, one, transform, device or nullcontext()).first_tile()
+        _TileRun(block, shard, plan, one, transform, given, selection).first_tile()
         for one in predictors
     )
     return int(np.count_nonzero(first == second)), first.size
@@ -206,6 +228,7 @@ class _TileRun:
     predictor: Predictor
     transform: IntensityTransform | None
     device: AbstractContextManager[Any]
+    selection: Selection | None = None
 
     def exact_classes(self) -> ShardOutput:
         """Every voxel from the one tile that keeps it; classes straight from the device."""
@@ -221,12 +244,12 @@ class _TileRun:
         return ShardOutput(_given(result))
 
     def first_tile(self) -> np.ndarray:
-        """Classes of the voxels that the shard writes of its first tile."""
+        """Classes of the voxels that the shard writes of the first tile that is computed."""
         if self.plan.spec.exact:
-            window = next(exact_windows(self.shard.write, self.plan.shape, self.plan.spec))
+            window = next(self.batches(exact_windows))[0]
             tile, kept = window.tile, window.keep
         else:
-            tile = next(blend_windows(self.shard.write, self.plan.shape, self.plan.spec))
+            tile = next(self.batches(blend_windows))[0]
             kept = tile.intersection(self.shard.write) or tile
         with self.device:
             classes = self.predictor.predict_classes(self.stack([tile]))
@@ -277,15 +300,18 @@ class _TileRun:
                     place = common.relative_to(self.shard.write.start).slices
                     total[place] += output[inside] * weights[inside][..., np.newaxis]
                     norm[place] += weights[inside]
-        mean = _given(total)
-        mean /= norm[..., np.newaxis]
+        mean, seen = _given(total), norm[..., np.newaxis]
+        # Only in skipped blocks there are voxels that no tile has seen.
+        np.divide(mean, seen, out=mean, where=seen > 0)
         return mean
 
     def batches(
         self, windows: Callable[[Region, Sequence[int], TileSpec], Iterator[_Tile]]
     ) -> Iterator[list[_Tile]]:
-        """Tiles of the shard, a batch at a time."""
+        """Tiles of the shard that are computed, a batch at a time."""
         tiles = windows(self.shard.write, self.plan.shape, self.plan.spec)
+        if self.selection is not None:
+            tiles = (tile for tile in tiles if self.selection.wants(tile))
         while batch := list(islice(tiles, self.plan.batch)):
             yield batch
 

@@ -15,6 +15,7 @@ from flows.report.sections_objects import components, instances
 from flows.report.sections_precision import precision
 from flows.report.sections_probability import probabilities
 from flows.report.sections_scores import class_scores, confusion, findings, shares
+from flows.report.sections_skipping import skipped
 from flows.report.sections_surface import surfaces
 from flows.report.words import has_scores
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Before the pictures, and after them.
 FIRST = (findings, class_scores, shares, confusion, comparison, distribution, along_axis, on_map)
-LAST = (instances, components, surfaces, probabilities, sample_sizes, precision, left_out)
+LAST = (instances, components, surfaces, probabilities, sample_sizes, precision, skipped, left_out)
 
 
 def sections(

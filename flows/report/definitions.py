@@ -176,6 +176,11 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "Every group is scored by the network of the fold that tested it, which saw it neither in "
         "training nor in validation; the counts of all groups are added up.",
     ),
+    "false_skip": (
+        "False-skip rate",
+        "Of the voxels of blocks that looked empty and were computed all the same, drawn at "
+        "random, the share that the network gave to another class than the background.",
+    ),
     "undefined": (
         "Undefined",
         "The score would divide by zero, or lies beyond what was measured. It is never counted as "

@@ -11,6 +11,7 @@ from flows.report.intervals import headline_interval
 from flows.report.numbers import measured, percent, probability, score_number, signed, unit_symbol
 from flows.report.safe import one_line
 from flows.report.sections_precision import precision_text
+from flows.report.sections_skipping import skipping_text
 from flows.report.words import SCORES, has_scores, headline_note, score_text, warnings
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     if not has_scores(result):
         first = ["No truth was given: these are shares of the mask, not scores."]
         first += filter(None, [precision_text(result)])
+        first += map(one_line, _skipping(result))
         return first + [f"Warning: {sentence}" for sentence in warnings(result)]
     headline = (
         f"macro-foreground Dice {score_text(result, 'macro_foreground_dice')} "
@@ -88,6 +90,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     ]
     more = [_interval(result), *_instances(result), *_surface(result), *_comparison(result)]
     more.append(precision_text(result))
+    more += _skipping(result)
     notes = [*filter(None, more), *[f"Warning: {text}" for text in warnings(result)]]
     return [headline, *reasons, *map(one_line, notes)]
 
@@ -114,6 +117,12 @@ def _surface(result: Mapping[str, Any]) -> Iterator[str]:
         within = measured(found["tolerances"][0], unit_symbol(found.get("unit")))
         parts = [f"{e['name']} {_score(e['nsd'][0])}" for e in found["classes"]]
         yield f"surface: NSD within {within}: {'; '.join(parts)}"
+
+
+def _skipping(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was not computed, in a line."""
+    if result.get("skipping"):
+        yield f"empty blocks: {skipping_text(result['skipping'])}"
 
 
 def _comparison(result: Mapping[str, Any]) -> Iterator[str]:

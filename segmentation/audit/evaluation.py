@@ -16,6 +16,7 @@ from segmentation.audit.evaluation_support import support_findings
 from segmentation.audit.finding import in_order
 from segmentation.audit.learned import learned_findings
 from segmentation.audit.precision import precision_findings
+from segmentation.audit.skipping import skipping_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ def evaluation_findings(
     """
     found = [*number_findings(result), *probability_findings(result, thresholds)]
     found += precision_findings(result, thresholds)
+    found += skipping_findings(result, thresholds)
     if any("dice" in entry for entry in result.get("classes", ())):
         found += skill_findings(result, thresholds)
         found += class_findings(result, thresholds)

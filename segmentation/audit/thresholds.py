@@ -249,6 +249,8 @@ class EvaluationThresholds:
     agreement : float
         Share of compared voxels of the same class as in float32, below which a lower precision
         changes too many.
+    false_skip : float
+        Share of the voxels of blocks that looked empty to which the network gives a class.
     """
 
     pooled_gap: float = 0.15
@@ -270,6 +272,7 @@ class EvaluationThresholds:
     fewest_groups: int = 3
     fewest_samples: int = 20
     agreement: float = 0.995
+    false_skip: float = 0.001
 
 
 @dataclass(frozen=True, slots=True)

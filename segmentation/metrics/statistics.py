@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import betaincinv, ndtri
 
 from segmentation.metrics.intervals import (
     FEWEST_FOR_BOOTSTRAP,
@@ -51,17 +51,49 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
         If there is no trial, the successes are not among them, or the level is not in (0, 1).
     """
     check_level(level)
-    if not 0 <= successes <= trials or trials < 1:
-        raise ValueError(
-            f"received {successes} successes in {trials} trials; expected at least one trial, and "
-            "from none to all of them successful"
-        )
+    _check_trials(successes, trials)
     square = float(ndtri((1 + level) / 2)) ** 2
     centre = (successes + square / 2) / (trials + square)
     spread = successes * (trials - successes) / trials + square / 4
     half = math.sqrt(square * spread) / (trials + square)
     low = centre - half if successes else 0.0
     return low, centre + half if successes < trials else 1.0
+
+
+def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a proportion (Clopper & Pearson 1934): never covers less than `level`.
+
+    Parameters
+    ----------
+    successes, trials : int
+        Trials drawn at random; at least one.
+    level : float
+        Coverage, in (0, 1).
+
+    Returns
+    -------
+    tuple of float
+        Low and high; 0 and 0.46 for no success in six trials.
+
+    Raises
+    ------
+    ValueError
+        If there is no trial, the successes are not among them, or the level is not in (0, 1).
+    """
+    check_level(level)
+    _check_trials(successes, trials)
+    tail, failures = (1 - level) / 2, trials - successes
+    low = float(betaincinv(successes, failures + 1, tail)) if successes else 0.0
+    return low, float(betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
+
+
+def _check_trials(successes: int, trials: int) -> None:
+    """Refuse successes that are not among the trials."""
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(
+            f"received {successes} successes in {trials} trials; expected at least one trial, and "
+            "from none to all of them successful"
+        )
 
 
 def group_intervals(

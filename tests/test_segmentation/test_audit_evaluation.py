@@ -74,6 +74,13 @@ def threshold(best: float) -> dict[str, Any]:
     return result
 
 
+def skipping(rate: float | None, skipped: int = 80) -> dict[str, Any]:
+    """Skipped blocks; of the 10,000 voxels of two sampled ones so many were given a class."""
+    counts = {"blocks": 100, "skipped_blocks": skipped, "sampled_blocks": 2, "false_blocks": 1}
+    counts |= {"sampled_voxels": 10_000, "false_voxels": int(10_000 * (rate or 0))}
+    return {**PERFECT, "skipping": {**counts, "false_skip_rate": rate}}
+
+
 SURFACE = {"surface": {"tolerances": [1.0, 2.0]}, "voxel_size": [4.0, 1.0, 1.0]}
 PAIRS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("EVAL-POOLED", "warning", SOURCE["class 4 missed"], PERFECT),
@@ -119,6 +126,8 @@ PAIRS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("EVAL-UNITS", "error", {**PERFECT, **SURFACE, "unit": None}, {**PERFECT, **SURFACE}),
     ("EVAL-UNITS", "info", {**PERFECT, "unit": None}, PERFECT),
+    ("INFER-FALSE-SKIP", "warning", skipping(0.0011), skipping(0.001)),
+    ("INFER-FALSE-SKIP", "warning", skipping(None), skipping(None, skipped=0)),
     ("METRIC-LABELS-DROPPED", "error", {**PERFECT, "out_of_range": 17}, PERFECT),
 ]
 

@@ -16,7 +16,7 @@ from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.metrics.intervals import score_interval, t_interval
 from segmentation.metrics.resampling import SEED, foreground_dice
 from segmentation.metrics.scores import scores
-from segmentation.metrics.statistics import group_intervals, wilson
+from segmentation.metrics.statistics import clopper_pearson, group_intervals, wilson
 
 NAMES = ("background", "membrane", "vesicle")
 matrices = hnp.arrays(
@@ -62,6 +62,20 @@ def test_wilson_agrees_with_scipy(trials: int, data: st.DataObject, level: float
     assert wilson(successes, trials, level) == pytest.approx((expected.low, expected.high))
     assert wilson(0, trials)[0] == 0
     assert wilson(trials, trials)[1] == 1
+
+
+@given(st.integers(1, 10**6), st.data(), st.floats(0.5, 0.999))
+def test_clopper_pearson_agrees_with_scipy(trials: int, data: st.DataObject, level: float) -> None:
+    successes = data.draw(st.integers(0, trials))
+    expected = stats.binomtest(successes, trials).proportion_ci(level, method="exact")
+    found = clopper_pearson(successes, trials, level)
+    assert found == pytest.approx((expected.low, expected.high))
+
+
+def test_clopper_pearson_of_none_is_the_rule_of_thumb() -> None:
+    """No success in n: at most 1 - 0.025 to the power of 1/n."""
+    assert clopper_pearson(0, 6) == (0.0, pytest.approx(1 - 0.025 ** (1 / 6)))
+    assert clopper_pearson(6, 6) == (pytest.approx(0.025 ** (1 / 6)), 1.0)
 
 
 @given(st.lists(st.integers(-999, 999), min_size=2, max_size=19, unique=True), st.randoms())
@@ -220,6 +234,7 @@ def test_groups_cover_and_slices_do_not() -> None:
     [
         (lambda: wilson(0, 0), "0 successes in 0 trials"),
         (lambda: wilson(4, 3), "4 successes in 3 trials"),
+        (lambda: clopper_pearson(4, 3), "4 successes in 3 trials"),
         (lambda: wilson(-1, 3), "-1 successes"),
         (lambda: wilson(1, 3, 95), "the level is 95"),
         (lambda: t_interval([0.5]), "at least 2 values; received 1"),
