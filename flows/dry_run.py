@@ -24,6 +24,7 @@ from flows.rehearsal import rehearse, timed
 from flows.run import INFER, open_run
 from flows.scoring import truth_key
 from flows.sizing import lent_cpus
+from flows.skipping import skip_share
 from flows.stages import segment_work
 from flows.tile_cost import known_cost
 from storage.blobs import Blobs
@@ -83,6 +84,7 @@ def _figures(job: DryRunJob, prepared: Prepared) -> dict[str, Any]:
         "read_bytes": plan.read_voxels * itemsize * channels,
         "written_bytes": plan.region.voxels * np.dtype(prepared.dtype).itemsize,
         "skippable_background": _background_share(prepared),
+        "skipped": skip_share(prepared),
     }
 
 
@@ -135,7 +137,8 @@ def _measure(
         executor.close()
     rest = replace(rest, lanes=_lanes(job, wanted))
     measured = Measured(cluster, preparing + opening, shards, rest)
-    return prepared, estimate_stages(measured, run, wanted), shards.workers
+    skipped = skip_share(prepared)["tiles"]
+    return prepared, estimate_stages(measured, run, wanted, skip_share=skipped), shards.workers
 
 
 def _calibrate(
@@ -175,7 +178,8 @@ def _open(job: DryRunJob, prepared: Prepared, folder: str, executor: Executor) -
     container = join_url(folder, "masks.zarr")
     fields = job.model_dump(exclude={"price_per_hour", "scratch"})
     places = {"name": "plan", "out": container, "runs": join_url(folder, "runs")}
-    elsewhere = replace(prepared, container=container, source=prepared.image.url)
+    # What is skipped is no measure of the network: it is taken off afterwards.
+    elsewhere = replace(prepared, container=container, source=prepared.image.url, skipping=None)
     return open_run(SegmentJob(**(fields | places)), elsewhere, executor, ATTEMPT)
 
 

@@ -75,7 +75,7 @@ class Candidates:
             return None
         bytes_ = int(self.needed[among].min())
         places = np.argwhere(among & (self.needed == bytes_))
-        return min((bytes_, float(self.cost[tuple(i)]), self.choice(i)) for i in places)
+        return min((bytes_, float(self.cost[tuple(i)]), self.choice(i.tolist())) for i in places)
 
     def best_shards(self, among: NDArray[np.bool_]) -> list[tuple[int, ...]]:
         """Cells per shard, along every axis, of the cheapest ones."""
@@ -83,7 +83,7 @@ class Candidates:
         order = np.lexsort((self.needed[among], self.cost[among]))
         distinct: dict[tuple[int, ...], None] = {}
         for place in places[order]:
-            distinct[tuple(cells for _, cells in self.choice(place))] = None
+            distinct[tuple(cells for _, cells in self.choice(place.tolist()))] = None
             if len(distinct) == FINE_SHARDS:
                 break
         return list(distinct)
