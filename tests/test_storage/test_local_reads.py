@@ -151,7 +151,6 @@ def damaged_shards():
     yield "index", whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
     yield "voxels", whole[: at + 4] + (told * 2).to_bytes(4, "little") + whole[at + 8 :]
     yield "frame", whole[: at + 12] + (length + 9).to_bytes(4, "little") + whole[at + 16 :]
-    yield "body", whole[: at + 20] + bytes(length - 20) + whole[at + length :]
     yield "beyond", whole[length:]  # the index is good, and its chunks end after the file
 
 
