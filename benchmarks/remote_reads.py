@@ -18,7 +18,7 @@ import zarr
 
 from storage.blobs import Blobs
 from storage.cells import open_cells
-from storage.remote_reads import read_voxels
+from storage.reads import read_voxels
 from storage.requests import Lap
 from storage.stores import join_url, open_store
 from storage.write_grid import WriteGrid, create_array

@@ -13,8 +13,9 @@ import numpy as np
 
 from storage.blobs import Blobs
 from storage.errors import StorageError
+from storage.shard_codec import shard_codec
 from storage.stores import join_url, open_store
-from storage.write_grid import WriteGrid, array_options, checksum
+from storage.write_grid import WriteGrid, checksum, compressor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ class CellArray:
 
     def read(self, slices: tuple[slice, ...]) -> np.ndarray:
         """Voxels of a region; the array is opened once in a process."""
-        from storage.remote_reads import read_voxels
+        from storage.reads import read_voxels
 
         return np.asarray(read_voxels(_opened(self), slices))
 
@@ -113,13 +114,4 @@ def encode_cell(
     block: np.ndarray, dtype: str, chunks: tuple[int, ...], shards: tuple[int, ...]
 ) -> bytes:
     """Bytes of the Zarr shard that holds a block, filled up with 0 to the shard's shape."""
-    import zarr
-    from zarr.storage import MemoryStore
-
-    objects: dict[str, Any] = {}
-    array = zarr.create_array(
-        MemoryStore(objects), **array_options(shards, dtype, chunks, shards, None)
-    )
-    array[tuple(slice(0, size) for size in block.shape)] = block
-    key = "/".join(["c", *("0" for _ in shards)])
-    return bytes(objects[key].to_bytes())
+    return shard_codec(dtype, chunks, shards, compressor(dtype)).encode(block)

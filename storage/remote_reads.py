@@ -10,111 +10,58 @@ that a read wants of a shard is fetched together, and Zarr decodes it from memor
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
-import numpy as np
 import zarr
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
-from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 from zarr.storage import StorePath, WrapperStore
 
 from storage.remote_store import RemoteStore
+from storage.shard_layout import ABSENT, ShardLayout, read_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
+    from storage.shard_layout import Box
+
 # Voxels that may be fetched in vain to save a request: what a connection moves in the time
 # between request and answer.
 SPARE_BYTES = 2**21
-CHECKSUM_BYTES = 4
-ABSENT = 2**64 - 1
-
-Cell = tuple[int, ...]
 
 
-def read_voxels(
-    array: zarr.Array[Any], slices: tuple[Any, ...], *, spare_bytes: int = SPARE_BYTES
+def read_ahead(
+    array: zarr.Array[Any],
+    source: RemoteStore,
+    slices: tuple[Any, ...],
+    box: Box,
+    layout: ShardLayout,
+    spare_bytes: int,
 ) -> Any:
-    """``array[slices]``; of a sharded array in an object store with grouped requests.
+    """``array[slices]`` of an array in a `RemoteStore`, with grouped requests.
 
     Parameters
     ----------
     array : zarr.Array
         Opened at its root.
+    source : RemoteStore
+        Its store.
     slices : tuple
-        As for NumPy.
+        As for NumPy, without steps.
+    box : tuple of (int, int)
+        The same as first voxel, and last voxel plus one, along each axis.
+    layout : ShardLayout
+        Of the array.
     spare_bytes : int
         A shard is fetched whole if at most so many bytes of its voxels are not wanted.
     """
-    source = array.store
-    layout, box = _layout(array), _box(slices, array.shape)
-    if not isinstance(source, RemoteStore) or layout is None or box is None:
-        return array[slices]
     wanted = {
-        array.metadata.encode_chunk_key(shard): chunks for shard, chunks in _wanted(layout, box)
+        array.metadata.encode_chunk_key(shard): chunks for shard, chunks in layout.wanted(box)
     }
     store = _Ahead(source, layout, wanted, spare_bytes)
     return zarr.Array.from_dict(StorePath(store), array.metadata.to_dict())[slices]
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How the shards of an array are made up."""
-
-    shard: Cell
-    chunk: Cell
-    itemsize: int
-
-    @property
-    def counts(self) -> Cell:
-        """Chunks of a shard along each axis."""
-        return tuple(s // c for s, c in zip(self.shard, self.chunk, strict=True))
-
-    def spare(self, chunks: int) -> int:
-        """Bytes of a shard's voxels outside a number of its chunks."""
-        return (math.prod(self.counts) - chunks) * math.prod(self.chunk) * self.itemsize
-
-
-def _layout(array: zarr.Array[Any]) -> _Layout | None:
-    """None for an array that is not sharded in the usual way: index last, with its checksum."""
-    codecs: Sequence[Any] = getattr(array.metadata, "codecs", ())
-    if len(codecs) != 1 or not isinstance(codecs[0], ShardingCodec) or array.shards is None:
-        return None
-    sharding = codecs[0]
-    kinds = [type(codec) for codec in sharding.index_codecs]
-    if kinds != [BytesCodec, Crc32cCodec] or sharding.index_location.value != "end":
-        return None
-    return _Layout(array.shards, array.chunks, array.dtype.itemsize)
-
-
-def _box(slices: Any, shape: Cell) -> tuple[tuple[int, int], ...] | None:
-    """First and last voxel plus one along each axis; None for anything but plain slices."""
-    slices = slices if isinstance(slices, tuple) else (slices,)
-    if len(slices) > len(shape) or not all(
-        isinstance(part, slice) and part.step in (None, 1) for part in slices
-    ):
-        return None
-    whole = (slice(None),) * (len(shape) - len(slices))
-    bounds = [part.indices(n)[:2] for part, n in zip((*slices, *whole), shape, strict=True)]
-    return tuple(bounds) if all(start < stop for start, stop in bounds) else None
-
-
-def _wanted(layout: _Layout, box: tuple[tuple[int, int], ...]) -> Iterator[tuple[Cell, list[int]]]:
-    """Shards that a box touches, and the numbers of their chunks that it does, in C order."""
-    grid = [range(a // s, -(-b // s)) for (a, b), s in zip(box, layout.shard, strict=True)]
-    for shard in product(*grid):
-        parts = [
-            range((max(a, i * s) - i * s) // c, -(-(min(b, (i + 1) * s) - i * s) // c))
-            for (a, b), i, s, c in zip(box, shard, layout.shard, layout.chunk, strict=True)
-        ]
-        yield shard, np.ravel_multi_index(np.ix_(*parts), layout.counts).ravel().tolist()
 
 
 class _Ahead(WrapperStore[RemoteStore]):
@@ -123,7 +70,7 @@ class _Ahead(WrapperStore[RemoteStore]):
     def __init__(
         self,
         store: RemoteStore,
-        layout: _Layout,
+        layout: ShardLayout,
         wanted: Mapping[str, Sequence[int]],
         spare_bytes: int,
     ) -> None:
@@ -173,14 +120,12 @@ def chunk_ranges(index: bytes, chunks: Sequence[int]) -> list[tuple[int, int]]:
     Parameters
     ----------
     index : bytes
-        Of a shard: offset and length of every chunk as little-endian uint64, both 2⁶⁴ - 1 for
-        one that is not stored; then the CRC32C of all that (Zarr v3, codec
-        ``sharding_indexed``).
+        As `storage.shard_layout.read_index` takes it.
     chunks : sequence of int
         Numbers of the chunks, in C order.
     """
-    body, checksum = index[:-CHECKSUM_BYTES], index[-CHECKSUM_BYTES:]
-    if google_crc32c.value(body).to_bytes(CHECKSUM_BYTES, "little") != checksum:
+    places = read_index(index)
+    if places is None:
         return []
-    places = np.frombuffer(body, "<u8").reshape(-1, 2)[list(chunks)]
-    return sorted((int(at), int(at + size)) for at, size in places if at != ABSENT)
+    wanted = places[list(chunks)]
+    return sorted((int(at), int(at + size)) for at, size in wanted if at != ABSENT)

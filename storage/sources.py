@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from storage.errors import StorageError
 from storage.ome import AXIS_ORDER
 from storage.source_arrays import open_hdf5, open_npy, open_npz
-from storage.source_images import PNG, TIFF, open_sections, open_tiff
+from storage.source_images import PNG, TIFF, open_sections
+from storage.source_tiff import open_tiff
 from storage.stores import is_local
 
 if TYPE_CHECKING:

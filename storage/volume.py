@@ -67,7 +67,7 @@ class Volume:
         StorageError
             If a stored chunk cannot be decoded.
         """
-        from storage.remote_reads import read_voxels
+        from storage.reads import read_voxels
 
         # The layout is part of the key: an array made anew at the same place is opened anew.
         array = _open_array(self.url, self.path, self.shape, self.dtype, self.chunks, self.shards)

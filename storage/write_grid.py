@@ -22,6 +22,8 @@ from storage.stores import join_url, open_store
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from zarr.codecs import BloscCodec
+
 PLANAR_CHUNK = (1, 256, 256)
 CUBIC_CHUNK = (64, 64, 64)
 SHARD_BYTES = (2**20, 2**25)
@@ -169,22 +171,27 @@ def array_options(
     axes: str | None,
 ) -> dict[str, Any]:
     """How every sharded array is made, for ``zarr.create_array``."""
-    import numpy as np
-    from zarr.codecs import BloscCodec, BloscShuffle
-
-    itemsize = np.dtype(dtype).itemsize
-    shuffle = BloscShuffle.bitshuffle if itemsize == 1 else BloscShuffle.shuffle
     return {
         "shape": shape,
         "dtype": dtype,
         "chunks": chunks,
         "shards": shards,
-        "compressors": BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=itemsize),
+        "compressors": compressor(dtype),
         "fill_value": 0,
         "dimension_names": list(axes) if axes else None,
         "config": {"write_empty_chunks": True},
         "zarr_format": 3,
     }
+
+
+def compressor(dtype: str) -> BloscCodec:
+    """What compresses the chunks of every array."""
+    import numpy as np
+    from zarr.codecs import BloscCodec, BloscShuffle
+
+    itemsize = np.dtype(dtype).itemsize
+    shuffle = BloscShuffle.bitshuffle if itemsize == 1 else BloscShuffle.shuffle
+    return BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=itemsize)
 
 
 def checksum(data: bytes) -> str:

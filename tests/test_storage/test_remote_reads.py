@@ -12,7 +12,8 @@ from storage.blobs import Blobs
 from storage.cells import open_cells
 from storage.convert import import_image
 from storage.errors import StorageError
-from storage.remote_reads import chunk_ranges, read_voxels
+from storage.reads import read_voxels
+from storage.remote_reads import chunk_ranges
 from storage.remote_store import NEAR_BYTES, RemoteStore, joined
 from storage.requests import Lap
 from storage.volume import open_image

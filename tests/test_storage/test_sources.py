@@ -48,7 +48,7 @@ def test_tiff_of_many_pages(tmp_path, options):
 
 
 def test_large_pages_are_read_by_tiles(tmp_path, monkeypatch):
-    monkeypatch.setattr("storage.source_images.MAX_PAGE_BYTES", 16)
+    monkeypatch.setattr("storage.source_tiff.MAX_PAGE_BYTES", 16)
     tifffile.imwrite(tmp_path / "a.tif", VOXELS, tile=(16, 16), compression="zlib")
     np.testing.assert_array_equal(read_all(tmp_path / "a.tif")[1], VOXELS)
 
