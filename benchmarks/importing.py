@@ -27,6 +27,7 @@ from storage.volume import open_image
 from storage.write_grid import compressor, create_array
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from storage.volume import Volume
@@ -66,7 +67,7 @@ def _case(
     _maskmill(source, out)
     levels = open_image(str(out)).volumes
     shutil.rmtree(out)
-    contenders = {
+    contenders: dict[str, Callable[[], None]] = {
         "maskmill": partial(_maskmill, source, out),
         "tifffile and zarr": _Script(source, out, levels, options.workers),
     }
@@ -114,7 +115,7 @@ class _Script:
         for number, (fine, coarse) in enumerate(pairwise(arrays), start=1):
             factors = level_factors(fine.shape, coarse.shape)
             for start, stop in self._slabs(number):
-                slab = fine[start * factors[0] : stop * factors[0]]
+                slab = np.asarray(fine[start * factors[0] : stop * factors[0]])
                 coarse[start:stop] = _mean(slab, factors)
 
     def _slabs(self, number: int) -> list[tuple[int, int]]:
