@@ -3,6 +3,8 @@
 A busy machine would miss those.
 """
 
+import signal
+
 from hypothesis import settings
 
 from tests.object_store import bucket, object_server
@@ -11,3 +13,9 @@ __all__ = ["bucket", "object_server"]
 
 settings.register_profile("maskmill", deadline=None)
 settings.load_profile("maskmill")
+
+
+def pytest_configure():
+    """A shell in the background starts its children deaf to Ctrl-C, which tests send."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -82,7 +82,7 @@ def test_a_good_run_of_one_specimen_has_one_warning(stack):
 def test_findings_stand_in_result_json_and_are_the_same_bytes_again(stack, tmp_path):
     image, bundle, run, _ = stack
     written = Path(run.url, "result.json").read_bytes()
-    again, _ = segment(image, bundle, truth="truth", force=True, memory=2**30)
+    again, _ = segment(image, bundle, truth="truth", force=True, memory=2**31)
     findings = [json.loads(text)["findings"] for text in (
         written, Path(again.url, "result.json").read_bytes())]  # fmt: skip
     assert findings[0] == findings[1]

@@ -21,7 +21,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    return make_scene(tmp_path_factory.mktemp("scene") / "whole", shape=SHAPE, memory=2**18)
+    return make_scene(tmp_path_factory.mktemp("scene") / "whole", shape=SHAPE, memory=2**17)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)

@@ -20,7 +20,7 @@ def task_runs():
 def test_prefect_sees_the_stages_of_an_evaluation(prefect_harness, tiny_image):
     from flows.evaluate import evaluate_volume
 
-    segment(image=tiny_image, truth="truth", memory=2**18)
+    segment(image=tiny_image, truth="truth", memory=2**17)
     before = task_runs()
     fields = {"image": tiny_image, "labels": "mask", "truth": "truth", "executor": "serial"}
     result = evaluate_volume(EvaluateJob(**fields, instances=True))

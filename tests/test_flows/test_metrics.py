@@ -52,7 +52,7 @@ def test_a_run_knows_its_voxels_and_its_device_seconds(tiny_image, monkeypatch):
         return whole(*arguments, device=device, **options)
 
     monkeypatch.setattr(work, "segment_shard", slow)
-    run = start(SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**18))
+    run = start(SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**17))
     infer(run)
     shards = range(len(run.plan))
     assert len(shards) > 1

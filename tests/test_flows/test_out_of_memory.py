@@ -33,7 +33,7 @@ def test_a_smaller_batch_gives_the_same_mask_and_is_recorded(
 
 
 def test_the_identity_predictor_has_no_batch(tiny_image):
-    run, _ = segment(image=tiny_image, memory=2**18)
+    run, _ = segment(image=tiny_image, memory=2**17)
     assert {record["batch"] for record in records(run)} == {0}
 
 

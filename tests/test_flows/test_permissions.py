@@ -81,7 +81,7 @@ class Revoking(SerialExecutor):
             yield outcome
 
 with small_cells():
-    job = SegmentJob(image=sys.argv[1], model="identity", name="mask", memory=2**18)
+    job = SegmentJob(image=sys.argv[1], model="identity", name="mask", memory=2**17)
     run = opened_run(job)
     try:
         infer(run, Revoking())

@@ -96,9 +96,9 @@ def test_the_identity_model_has_no_precision(image):
 
 def test_lower_precision_needs_as_large_a_tile_and_room_for_more_of_them(image, tiny_bundle):
     full, low = (
-        _needs(found.image, found.model, 1, "uint8", precision)
-        for precision in ("float32", "bfloat16")
-        for found in [prepare(job(image, tiny_bundle))]
+        _needs(asked, found.image, found.model, 1, "uint8")
+        for asked in (job(image, tiny_bundle, precision=kind) for kind in ("float32", "bfloat16"))
+        for found in [prepare(asked)]
     )
     activations = load_card(tiny_bundle).activation_bytes
     assert (full.lone_voxel, low.lone_voxel) == (0, full.tile_voxel)

@@ -116,7 +116,7 @@ def test_ray_brings_the_workers_log(ray_executor, tmp_path, monkeypatch):
 
 
 def test_a_poison_shard_of_a_run_does_not_stop_the_rest(tiny_image, monkeypatch):
-    job = SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**18)
+    job = SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**17)
     run = start(job)
 
     def poisoned(block, shard, *arguments, **options):

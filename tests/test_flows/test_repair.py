@@ -23,7 +23,7 @@ from tests.test_flows.works import StopAfter
 @pytest.fixture
 def run(tiny_image):
     """A finished run of many shards."""
-    return segment(image=tiny_image, memory=2**18, truth="truth")[0]
+    return segment(image=tiny_image, memory=2**17, truth="truth")[0]
 
 
 def repair(run, **fields):
@@ -99,7 +99,7 @@ def test_a_truth_that_is_gone_does_not_keep_the_mask_from_being_mended(run):
 
 def test_a_level_built_while_the_finer_one_was_wrong_is_built_again(tiny_image):
     """A run of an earlier version left no proof: its levels cannot be trusted."""
-    run, _ = segment(image=tiny_image, memory=2**18)
+    run, _ = segment(image=tiny_image, memory=2**17)
     whole = stored(run.target)
     run.blobs.delete("verified.json")
     overwrite(run)
@@ -154,7 +154,7 @@ def test_a_bundle_that_has_changed_is_refused(tmp_path, tiny_image, tiny_bundle)
 
 
 def test_an_unfinished_run_is_not_for_repair(tiny_image):
-    run = start(SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**18))
+    run = start(SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**17))
     with pytest.raises(IncompleteRunError):
         infer(run, StopAfter(2))
     with pytest.raises(RequestError, match="was never finished; run its segment command"):

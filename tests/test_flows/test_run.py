@@ -84,7 +84,7 @@ def test_many_shards_through_ray_return_the_volume_bit_for_bit(tmp_path, ray_exe
 
 
 def test_result_counts_every_voxel_once(tiny_image):
-    run, result = segment(image=tiny_image, truth="truth", memory=2**18)
+    run, result = segment(image=tiny_image, truth="truth", memory=2**17)
     # The mask is the image; of its three values the truth has made 2 into 1.
     voxels = open_image(tiny_image).volumes[0][...]
     zeros, ones, twos = (int((voxels == value).sum()) for value in range(3))
@@ -98,14 +98,14 @@ def test_result_counts_every_voxel_once(tiny_image):
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_serial_and_ray_give_the_same_bytes(tiny_image, ray_executor, one_ray_worker, workers):
-    serial, _ = segment(image=tiny_image, truth="truth", memory=2**18)
+    serial, _ = segment(image=tiny_image, truth="truth", memory=2**17)
     executor = ray_executor if workers == 2 else one_ray_worker
     elsewhere = f"{tiny_image}.other"
     ray, _ = segment(
         executor,
         image=tiny_image,
         truth="truth",
-        memory=2**18,
+        memory=2**17,
         workers=workers,
         runs=f"{elsewhere}/runs",
         force=True,
@@ -166,7 +166,7 @@ def test_serial_and_ray_give_the_same_bytes_with_a_network(
 
 
 def test_a_run_over_a_region_is_not_published(tiny_image):
-    run, result = segment(image=tiny_image, region="z=3:30,y=5:40", memory=2**18)
+    run, result = segment(image=tiny_image, region="z=3:30,y=5:40", memory=2**17)
     assert listed(tiny_image) == ("truth",)
     assert not run.blobs.exists("published.json")
     voxels = open_image(tiny_image).volumes[0][...]
@@ -189,7 +189,7 @@ def test_force_makes_another_version_and_lists_it_instead(tiny_image):
 
 def test_an_unfinished_forced_version_is_gone_on_with(tiny_image):
     segment(image=tiny_image)
-    job = SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**18, force=True)
+    job = SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**17, force=True)
     first = start(job)
     with pytest.raises(IncompleteRunError):
         infer(first, StopAfter(3))
@@ -199,7 +199,7 @@ def test_an_unfinished_forced_version_is_gone_on_with(tiny_image):
 
 
 def test_a_stop_at_a_shard_border_keeps_what_is_finished(tiny_image):
-    job = SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**18)
+    job = SegmentJob(image=tiny_image, model="identity", name="mask", memory=2**17)
     first = start(job)
     planned = len(first.plan)
     with pytest.raises(
@@ -218,7 +218,7 @@ def test_a_stop_at_a_shard_border_keeps_what_is_finished(tiny_image):
 
 @pytest.mark.parametrize("changed", [{"memory": 2**24}, {"workers": 2}, {"executor": "serial"}])
 def test_another_budget_or_worker_count_goes_on_with_the_same_run(tiny_image, changed):
-    asked = {"image": tiny_image, "model": "identity", "name": "mask", "memory": 2**18}
+    asked = {"image": tiny_image, "model": "identity", "name": "mask", "memory": 2**17}
     first = start(SegmentJob(**asked))
     with pytest.raises(IncompleteRunError):
         infer(first, StopAfter(4))
@@ -255,15 +255,15 @@ def test_a_folder_of_another_run_is_refused(tiny_image):
 
 
 def test_changed_truth_is_counted_anew_without_inference(tiny_image, tmp_path):
-    run, before = segment(image=tiny_image, truth="truth", memory=2**18)
+    run, before = segment(image=tiny_image, truth="truth", memory=2**17)
     made_by = attempts(run.url)
     mask = open_image(tiny_image).volumes[0][...]
     make_truth(tiny_image, mask, "zyx", "exact", ("background", "membrane", "synapse"))
-    again, after = segment(image=tiny_image, truth="exact", memory=2**18)
+    again, after = segment(image=tiny_image, truth="exact", memory=2**17)
     assert attempts(again.url) == made_by
     assert before["accuracy"] < after["accuracy"] == 1.0
     assert after["voxels"] == mask.size
     # Both counts are kept: the first truth is not counted a third time.
-    once_more, result = segment(image=tiny_image, truth="truth", memory=2**18)
+    once_more, result = segment(image=tiny_image, truth="truth", memory=2**17)
     assert result == before
     assert attempts(once_more.url) == made_by

@@ -23,7 +23,7 @@ def test_prefect_sees_stages_and_artifacts_and_no_shards(prefect_harness, tiny_i
 
     job = SegmentJob(
         image=tiny_image, model="identity", name="mask", truth="truth",
-        executor="serial", memory=2**18,
+        executor="serial", memory=2**17,
     )  # fmt: skip
     result = segment_volume(job)
     assert result["published"]

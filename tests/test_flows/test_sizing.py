@@ -30,6 +30,7 @@ def network(folder, *, exact=True):
         exact=exact,
         classes=(None,) * 3,
         activation_bytes=100,
+        precision="float32",
     )
     return SimpleNamespace(card=card, folder=folder)
 
@@ -37,7 +38,7 @@ def network(folder, *, exact=True):
 def projected(model, *, depth, dtype="uint8", probabilities=False, channels=1):
     """Bytes of a plan whose shards are a cell of 4 × 64 × 64 each."""
     shape, cell = (depth, SIDE, SIDE), (4, SIDE, SIDE)
-    job = SimpleNamespace(memory=10**12, workers=1, probabilities=probabilities)
+    job = SimpleNamespace(memory=10**12, workers=1, probabilities=probabilities, precision=None)
     image = SimpleNamespace(volumes=[SimpleNamespace(dtype=dtype)])
     mask = dtype if model.card is None else "uint8"
     layout = LabelLayout("zyx", (shape,), (cell,), (cell,))

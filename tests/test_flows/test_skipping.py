@@ -52,7 +52,7 @@ class Thresholds:
 def bundle(tmp_path, monkeypatch):
     """A card of stride 4 and halo 8 over a network that needs no Keras."""
     monkeypatch.setattr(Thresholds, "seen", 0)
-    monkeypatch.setattr(flow_work, "_predictor", lambda _work: Thresholds())
+    monkeypatch.setattr(flow_work, "_predictor", lambda *_given: Thresholds())
     fixed = {"rule": "fixed", "low": [0.0], "high": [200.0]}
     return images.write_card(tmp_path / "bundle", intensity=fixed)
 

@@ -41,7 +41,7 @@ def test_the_command_is_written_out_again_as_it_was_meant(tmp_path):
     given = ("--name", "a b", "--config", str(config), "--model=m", "--json")
     command = parse_command(("segment", "a b.zarr", *given))
     assert command.arguments() == [
-        *("segment", "--model=m", "--channels=0,2", "--name=a b", "--truth=truth", "--no-force"),
+        *("segment", "--model=m", "--channels=0,2", "--truth=truth", "--name=a b", "--no-force"),
         *("--json", "a b.zarr"),
     ]
     # The same job once more, from the words alone.

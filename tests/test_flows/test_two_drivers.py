@@ -93,7 +93,7 @@ def test_a_clock_one_hour_back_loses_nothing(tmp_path, monkeypatch):
     """What the second attempt does counts although its clock says it was first."""
     with small_cells(), ExitStack() as held:
         image = make_image(tmp_path, VOXELS)
-        job = SegmentJob(image=image, model="identity", name="mask", memory=2**18)
+        job = SegmentJob(image=image, model="identity", name="mask", memory=2**17)
         run, _ = plan(job, held)
         planned = len(run.plan)
         with pytest.raises(IncompleteRunError, match="shard border"):
@@ -184,7 +184,7 @@ def test_a_driver_that_loses_its_run_stops_at_a_shard_border(tmp_path, monkeypat
         monkeypatch.setattr(module, "EXPIRY_SECONDS", 0.5)
     with small_cells():
         image = make_image(tmp_path, VOXELS)
-        job = SegmentJob(image=image, model="identity", name="mask", memory=2**18)
+        job = SegmentJob(image=image, model="identity", name="mask", memory=2**17)
         run = opened_run(job)
         stop = threading.Event()
 
