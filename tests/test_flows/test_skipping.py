@@ -27,7 +27,7 @@ from tests.test_flows.runs import small_cells, stored
 
 SHAPE = (4, 64, 64)
 # So little that there are several shards.
-SMALL = 2**17
+SMALL = 3 * 2**16
 
 
 class Thresholds:
