@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.bench import watch
 from segmentation.bundle import ClassInfo, save_bundle
 from segmentation.networks.unet import build_unet
+from segmentation.normalize import IntensityTransform
 from segmentation.packing import make_card
 from segmentation.synthetic import CLASSES, synthetic_stack
 from storage.convert import import_image, import_labels
@@ -64,8 +65,15 @@ def _imported(folder: Path, voxels: np.ndarray, labels: np.ndarray) -> str:
 
 
 def seeded_bundle(folder: Path, width: int, depth: int) -> str:
-    """A network that has learned nothing: as fast as any other of its size."""
+    """A network that has learned nothing: as fast as any other of its size.
+
+    Its classes are balanced, so that masks are as hard to store as those of a trained one.
+    """
     model = build_unet("yx", channels=1, num_classes=len(CLASSES), width=width, depth=depth)
+    voxels, _ = synthetic_stack((1, 256, 256), seed=3)
+    tile = IntensityTransform((0.0,), (255.0,))(voxels[..., np.newaxis])
+    logits = np.log(np.asarray(model(tile, training=False)) + 1e-9)
+    model.get_layer("head").bias.assign(-logits.mean(axis=(0, 1, 2)))
     classes = [ClassInfo(value, name, (*color, 255)) for value, name, color in CLASSES]
     intensity: dict[str, Any] = {"rule": "fixed", "low": [0.0], "high": [255.0]}
     save_bundle(folder, model, make_card(model, classes, axes="yx", intensity=intensity))
