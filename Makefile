@@ -54,9 +54,11 @@ chaos: $(READY)
 	@$(BIN)/python -m benchmarks.chaos --runs 20 --seed 1 --parallel 2 --out chaos-output
 
 # Every figure under docs/benchmarks that compares with something else; hours, on a machine that rests.
-BENCHMARKS := efficiency peers
+BENCHMARKS := efficiency peers pipeline pyramid importing inference evaluation feeding memory startup
+SCALE := driver workers nodes
 bench: $(PEERS_READY)
 	@for name in $(BENCHMARKS); do $(PEERS)/bin/python -m benchmarks.$$name || exit 1; done
+	@for part in $(SCALE); do $(PEERS)/bin/python -m benchmarks.scale $$part || exit 1; done
 
 lint: $(READY)
 	@$(BIN)/ruff check .
