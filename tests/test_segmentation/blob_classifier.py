@@ -48,10 +48,10 @@ def source_classifier(dropout):
     return keras.Sequential([*body, layers.Dense(2, activation="softmax")])
 
 
-def trained_classifier(*, epochs, dropout, scale=1.0):
+def trained_classifier(*, epochs, dropout, scale=1.0, seed=SEED):
     """Trained as there: SGD, batches of 10, the last tenth of the sorted images for validation."""
     keras = import_keras()
-    keras.utils.set_random_seed(SEED)
+    keras.utils.set_random_seed(seed)
     model = source_classifier(dropout)
     model.compile("SGD", "categorical_crossentropy", metrics=["accuracy"])
     images, labels = training_images(scale)
@@ -65,3 +65,14 @@ def trained_classifier(*, epochs, dropout, scale=1.0):
         verbose=0,
     )
     return model
+
+
+def collapsed_classifier(**training):
+    """One that calls all images alike. Which seed ends so depends on the number of threads."""
+    images, labels = training_images()
+    for seed in range(SEED, SEED + 20):
+        model = trained_classifier(seed=seed, **training)
+        shares = np.bincount(model(images).numpy().argmax(-1), minlength=2) / len(labels)
+        if shares.max() >= 0.98:
+            return model
+    raise AssertionError("no training of twenty left one class; the specimen is not to be had")

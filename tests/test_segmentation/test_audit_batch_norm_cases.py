@@ -12,6 +12,7 @@ from segmentation.audit.model_calibration import Calibration
 from segmentation.audit.thresholds import Thresholds
 from segmentation.training.recalibration import recalibrated
 from tests.test_segmentation.blob_classifier import (
+    collapsed_classifier,
     samples,
     source_classifier,
     trained_classifier,
@@ -52,7 +53,7 @@ def scores_of(model, shown):
 @pytest.fixture(scope="module")
 def hurried():
     """F5 (a): 45 steps, no dropout."""
-    return trained_classifier(epochs=5, dropout=0)
+    return collapsed_classifier(epochs=5, dropout=0)
 
 
 def test_s4_5_s4_10_a_few_steps_leave_one_class_and_recalibration_brings_both_back(hurried):
