@@ -40,6 +40,10 @@ LADDER = (
     (4, 3),
     (4, 2),
     (2, 2),
+    (4, 1),
+    (2, 1),
+    (4, 0),
+    (2, 0),
 )
 WANTED = {"1 Mpixel/s/core": 1e6, "10 Mpixel/s/core": 1e7}
 BARE, SEGMENT, TRUTH = "bare network", "segment", "segment with truth"
