@@ -110,10 +110,23 @@ def is_argument(field: FieldInfo) -> bool:
     return isinstance(extra, dict) and bool(extra.get("argument"))
 
 
+def _needed_first(schema: dict[str, Any]) -> None:
+    """Place the fields of a form: Prefect's page shows them by ``position``, else by their names.
+
+    PostgreSQL does not keep the order in which a schema lists them.
+    """
+    needed = schema.get("required", [])
+    fields = schema.get("properties", {})
+    for place, name in enumerate(sorted(fields, key=lambda name: name not in needed)):
+        fields[name]["position"] = place
+
+
 class Job(BaseModel):
     """Base of all jobs: frozen, unknown fields are an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_extra=_needed_first
+    )
 
 
 class ImportJob(Job):

@@ -135,3 +135,10 @@ def test_jobs_survive_the_way_through_json():
         ImportLabelsJob, {"sources": ["a"], "image": "b", "name": "c", "classes": "x,y"}
     )
     assert ImportLabelsJob(**labels.model_dump(mode="json")) == labels
+
+
+def test_a_form_begins_with_what_has_to_be_given():
+    fields = SegmentJob.model_json_schema()["properties"]
+    shown = sorted(fields, key=lambda name: fields[name]["position"])
+    assert shown[:4] == ["image", "model", "name", "region"]
+    assert [fields[name]["position"] for name in shown] == list(range(len(fields)))
