@@ -149,6 +149,14 @@ class Site:
         found: list[dict[str, Any]] = self.call("flow_runs/filter", body)
         return found
 
+    def settle(self, seconds: float = RUN_SECONDS) -> None:
+        """Wait until no run is on its way: a worker may have taken one a moment ago.
+
+        Stopped now it would leave that run, and its turn in the queue, to nobody.
+        """
+        on_their_way = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}}
+        await_event(lambda: not self.call("flow_runs/filter", on_their_way), seconds)
+
     def state(self, run: str) -> str:
         """Name of the state of a flow run, such as ``Running``."""
         return str(self.call(f"flow_runs/{run}")["state"]["name"])

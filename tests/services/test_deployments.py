@@ -122,6 +122,7 @@ def test_a_schedule_does_what_is_missing_and_nothing_else(site, worker, tmp_path
     assert all(old < new for old, new in zip(third, fifth, strict=True))
     assert (sixth, same) == (fifth, files)
     site.schedule("reconcile/reconcile", job)
+    site.settle()
     assert starts_apart(site)
 
 
