@@ -63,8 +63,11 @@ def test_the_estimate_is_above_the_measured_peak_and_below_twice_it(arguments):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-@pytest.mark.parametrize("arguments", ["yx 1024 16", "zyx 96 8"])
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+# TensorFlow has no pooling of float16 in three dimensions on CPUs.
+@pytest.mark.parametrize(
+    ("arguments", "precision"),
+    [("yx 1024 16", "bfloat16"), ("zyx 96 8", "bfloat16"), ("yx 1024 16", "float16")],
+)
 def test_a_lower_precision_stays_within_its_share(arguments, precision):
     measured, estimated = measure(arguments, precision)
     assert measured <= LOW_PRECISION_SHARE * estimated
