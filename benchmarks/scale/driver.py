@@ -109,7 +109,7 @@ def _plan_network(folder: Path, runs: str | None) -> Callable[[], Any]:
             cell=(256, 256, 512),
             needs=NETWORK_NEEDS,
             memory_bytes=NETWORK_MEMORY,
-            **NETWORK,  # type: ignore[arg-type]
+            **NETWORK,  # type: ignore[arg-type]  # values of several types
         )
         return {"planned": len(found), "amplification": found.amplification}
 
