@@ -169,7 +169,7 @@ def test_planned_and_measured_memory_of_a_tiny_plan(tmp_path, monkeypatch):
     assert found["planned_mib"] >= 320
     assert found["measured_mib"] > 50
     assert found["shards"] == 1
-    assert found["share"] == pytest.approx(found["measured_mib"] / found["planned_mib"], abs=0.01)
+    assert found["share"] == pytest.approx(found["measured_mib"] / found["planned_mib"], rel=0.01)
     assert memory._text({"plans": [found], "tight": True}).splitlines()[-1] == "tight: True"
 
 
