@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 import typer
 
 from flows.errors import RequestError
-from flows.jobs import is_argument
+from flows.fields import is_argument
 from flows.yaml_file import read_yaml
 
 if TYPE_CHECKING:

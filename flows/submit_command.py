@@ -10,7 +10,8 @@ import typer
 from flows import jobs, verbs
 from flows.command import job_command, read_config
 from flows.errors import RequestError
-from flows.jobs import is_argument, make_job
+from flows.fields import is_argument
+from flows.jobs import make_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

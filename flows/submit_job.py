@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field  # noqa: TID251 a job like those of flows/jobs.py
 
-from flows.jobs import Bytes, Job, argument, parse_bytes
+from flows.fields import Bytes, argument, parse_bytes
+from flows.jobs import Job
 
 # Slurm's own forms; a bare number would be minutes there and seconds here.
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")

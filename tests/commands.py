@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flows import jobs, verbs
 from flows.command import EXTRA_OPTIONS
-from flows.jobs import is_argument
+from flows.fields import is_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.faults import commands
 from benchmarks.faults.data import catalog_job
 from benchmarks.faults.fault import CleanPipeline
-from benchmarks.faults.inference import copied, segmented
+from benchmarks.faults.inference import LITTLE, copied, segmented
 from benchmarks.faults.logs import csv_log, fit_code, healthy, own_curves, own_log, pasted
 from benchmarks.faults.metric import probed
 from benchmarks.faults.model import shown
@@ -122,7 +122,7 @@ def clean_run(pipeline: Pipeline, _folder: Path) -> AuditJob:
 
 def run_without_truth(pipeline: Pipeline, folder: Path) -> AuditJob:
     """The same without truth, in many small tiles."""
-    return AuditJob(target=segmented(copied(pipeline, folder), pipeline.bundle, memory="964MiB"))
+    return AuditJob(target=segmented(copied(pipeline, folder), pipeline.bundle, memory=LITTLE))
 
 
 def five_specimens(pipeline: Pipeline, folder: Path) -> AuditJob:

@@ -15,6 +15,7 @@ from benchmarks.faults.model import normalised_by_tile, shown
 from benchmarks.faults.pipeline import CLASSES, MASK
 from benchmarks.faults.volumes import TRUTH, write_specimen
 from flows.jobs import AuditJob
+from flows.sizing import MEBIBYTE, RESERVED_KERAS
 from segmentation.bundle import load_card
 from segmentation.networks.runtime import import_keras
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from benchmarks.faults.pipeline import Pipeline
 
-# Little memory for a worker: tiles are then small, and there are many of them.
-LITTLE = "960MiB"
+# Little memory beside the program's own: tiles are then small, and there are many of them.
+LITTLE = RESERVED_KERAS + 60 * MEBIBYTE
 WHOLE_RANGE = {"rule": "fixed", "low": [0.0], "high": [65535.0]}
 LITTLE_HALO = (8, 8)
 RANGE = {"rule": "fixed", "low": [20.0], "high": [200.0]}

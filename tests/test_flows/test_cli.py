@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from flows import cli, jobs, verbs
+from flows import cli, fields, jobs, verbs
 from flows.errors import IncompleteRunError, RequestError, VerificationError
 from flows.executors import WorkerStartError
 from tests.test_flows.images import (
@@ -95,7 +95,7 @@ def test_every_verb_explains_every_field(verb):
     assert answer.code == 0
     model = next(model for name, model, *_ in verbs.table(jobs) if name == verb)
     for name, field in model.model_fields.items():
-        shown = name.upper() if jobs.is_argument(field) else f"--{name.replace('_', '-')}"
+        shown = name.upper() if fields.is_argument(field) else f"--{name.replace('_', '-')}"
         assert shown in answer.out
         first_words = " ".join(field.description.split()[:2])
         assert first_words in " ".join(answer.out.split())

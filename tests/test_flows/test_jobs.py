@@ -9,16 +9,14 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError  # noqa: TID251 what jobs are made of
 
 from flows.errors import RequestError
+from flows.fields import Bytes, Seconds, parse_bytes
 from flows.jobs import (
-    Bytes,
     ImportLabelsJob,
     InfoJob,
     PackJob,
-    Seconds,
     SegmentJob,
     TrainJob,
     make_job,
-    parse_bytes,
 )
 
 SEGMENT = {"image": "a.zarr", "model": "identity", "name": "cells"}
