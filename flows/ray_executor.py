@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
     from flows.executors import Outcome, Work
 
 CLOSE_SECONDS = 20.0
+# What Ray imports when it starts and Prefect when it is imported: two threads that import modules
+# which import each other may meet half of one.
+SHARED_IMPORTS = (
+    "anyio.abc",
+    "anyio.to_thread",
+    "click",
+    "cloudpickle",
+    "opentelemetry.trace",
+    "prometheus_client",
+    "pydantic.v1",
+    "starlette.exceptions",
+)
 
 logger = getLogger(__name__)
 
@@ -77,8 +90,10 @@ class RayExecutor:
         if self._started or self._ahead or cluster_address(self.address, os.environ) != LOCAL:
             return
         apply_settings(LOCAL)
-        # Here, as two threads that import what imports each other may meet half of it.
         import ray  # noqa: F401
+
+        for name in SHARED_IMPORTS:
+            import_module(name)
 
         def start() -> None:
             self._connect()

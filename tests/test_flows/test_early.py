@@ -1,5 +1,6 @@
 """What a command starts before its flow: it is there in time, and gone when nothing comes of it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -97,6 +98,44 @@ import pandas
 """
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=240, env=environment)
+
+
+def modules_after(code, *, before):
+    """Names of the modules that some code imports, in a process of its own."""
+    told = f"""
+import json, sys
+import flows.cli, flows.early, flows.run, flows.segment_command
+{before}
+there = set(sys.modules)
+{code}
+print("\\n" + json.dumps(sorted(set(sys.modules) - there)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=240
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.slow
+def test_what_ray_imports_beside_prefect_is_there_before():
+    """Two threads that import modules which import each other may meet half of one."""
+    ray = """
+from flows.ray_executor import RayExecutor
+executor = RayExecutor(workers=1, cpus_per_worker=1.0)
+import flows.ray_executor as home
+begin, home.in_background = home.in_background, lambda *given: given
+executor.warm(False)
+"""
+    start = "executor._ahead = begin(*executor._ahead); executor.start(); executor.close()"
+    ahead = modules_after(start, before=ray)
+    assert {name for name in ahead if name.startswith("ray.")}
+    settings = "from flows.ray_settings import LOCAL, apply_settings; apply_settings(LOCAL)"
+    flow = modules_after(
+        "import flows.segment, flows.prefect_reach", before=f"{settings}; import ray"
+    )
+    assert "prefect" in flow
+    alone = {name for name in ahead & flow if name.partition(".")[0] in sys.stdlib_module_names}
+    assert ahead & flow == alone
 
 
 def test_the_summary_lists_every_stage():
