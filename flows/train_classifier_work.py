@@ -9,7 +9,7 @@ from flows.classifier_run import ClassifierRun, build, classifier_settings, inte
 from flows.errors import RequestError
 from flows.pool import training_workers
 from flows.prepared_images import CACHE_BYTES, PreparedImages
-from flows.sizing import RESERVED_KERAS, training_memory
+from flows.sizing import RESERVED_TRAINING, training_memory
 from flows.train_work import STOPPED
 from flows.training_run import open_training
 from segmentation.bundle import bundle_digest, load_card, load_model, save_bundle
@@ -74,7 +74,7 @@ def _check_memory(run: ClassifierRun, model: Any) -> None:
 
     batch = classifier_settings(run.job, "float32").batch_size
     have = training_memory(run.job.memory, training_workers(run.job))
-    need = RESERVED_KERAS + CACHE_BYTES + training_bytes(model, run.data.image_size, batch)
+    need = RESERVED_TRAINING + CACHE_BYTES + training_bytes(model, run.data.image_size, batch)
     if need > have and not run.job.gpus_per_worker:
         raise RequestError(
             f"a step of {batch} images of {run.data.image_size} needs about "

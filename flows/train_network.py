@@ -9,7 +9,7 @@ from flows.catalog import channel_count
 from flows.errors import RequestError
 from flows.model import open_model
 from flows.pool import training_workers
-from flows.sizing import RESERVED_KERAS, training_memory
+from flows.sizing import RESERVED_TRAINING, training_memory
 from segmentation.bundle import SEGMENTATION, Card, load_model, require_task
 from segmentation.training.settings import TrainSettings
 from storage.units import convert_length
@@ -180,9 +180,8 @@ def _check_memory(job: TrainJob, network: Network, crop: tuple[int, ...]) -> Non
     from segmentation.networks.memory import training_bytes
 
     have = training_memory(job.memory, training_workers(job))
-    one, need = (
-        RESERVED_KERAS + training_bytes(network.model, crop, size) for size in (1, job.batch_size)
-    )
+    steps = [training_bytes(network.model, crop, size) for size in (1, job.batch_size)]
+    one, need = (RESERVED_TRAINING + step for step in steps)
     if need <= have or job.gpus_per_worker:
         return
     fitting = max(0, int((have - one) / max(need - one, 1) * (job.batch_size - 1)) + (one <= have))

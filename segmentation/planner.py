@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -142,9 +141,9 @@ def make_plan(
     spec = TileSpec(tile_shape, tuple(halo), tuple(stride), exact)
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
     read, write, shards = pricing.largest(choice)
-    room = memory_bytes - int(needs.projected(read, write, math.prod(cell), 0, 0))
+    room = memory_bytes - int(needs.projected(read, write, pricing.coded, 0, 0))
     batch = _batch(spec, cost, write, room // max(1, spec.voxels * needs.tile_voxel))
-    projected = needs.projected(read, write, math.prod(cell), spec.voxels, batch, shards)
+    projected = needs.projected(read, write, pricing.coded, spec.voxels, batch, shards)
     return ShardPlan(shape, region, cell, shard_shape, spec, batch, int(projected))
 
 

@@ -103,6 +103,11 @@ class Pricing:
     cost: TileCost
     known: dict[tuple[int, int, int], _Price] = field(default_factory=dict)
 
+    @property
+    def coded(self) -> int:
+        """Wanted voxels of the fullest cell; the zeros stored beyond them are next to nothing."""
+        return math.prod(map(min, self.cell, self.region.shape))
+
     def axis(self, axis: int, tiles: Iterable[int], multiples: Iterable[int]) -> _Prices:
         """Prices of all pairs along one axis."""
         return {(t, m): self.price(axis, t, m) for t, m in product(tiles, multiples)}
@@ -143,7 +148,7 @@ class Pricing:
         needed = self.needs.projected(
             over_axes(lambda _, price: price.read),
             over_axes(lambda _, price: price.write),
-            math.prod(self.cell),
+            self.coded,
             tile,
             1,
         )

@@ -90,10 +90,14 @@ def worker_bytes(plan, needs, shards_there=None):
     shards = list(plan)
     read = max(shard.read.voxels for shard in shards) * needs.read_voxel
     write = max(shard.write.voxels for shard in shards) * needs.write_voxel
-    cells = math.prod(plan.cell) * needs.cell_voxel
+    bounds = zip(plan.region.start, plan.region.stop, plan.cell, strict=True)
+    cells = math.prod(
+        max(min(stop, at + cell) - max(start, at) for at in range(0, stop, cell))
+        for start, stop, cell in bounds
+    )
     tiles = plan.batch * plan.spec.voxels * needs.tile_voxel
     in_flight = min(3, shards_there or len(shards))
-    return needs.reserved + in_flight * (read + write + cells) + tiles
+    return needs.reserved + in_flight * (read + write + cells * needs.cell_voxel) + tiles
 
 
 @settings(max_examples=60)
