@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
+FLOAT32 = "float32"
 # Probabilities of the folded network may differ from those of the network itself by rounding.
 TOLERANCE = 1e-5
 # Voxels along each axis of the tile on which the two are compared, by number of axes.
@@ -26,7 +27,7 @@ logger = getLogger(__name__)
 
 
 def inference_network(
-    model: keras.Model, stride: Sequence[int], *, precision: str = "float32", fold: bool = True
+    model: keras.Model, stride: Sequence[int], *, precision: str = FLOAT32, fold: bool = True
 ) -> keras.Model:
     """A network that gives the same classes with less work.
 
@@ -40,8 +41,36 @@ def inference_network(
         Of everything but the head.
     fold : bool
         Fold BatchNorm, where that is found to change nothing but rounding.
+
+    Raises
+    ------
+    ValueError
+        If this device cannot compute the network in this precision.
     """
-    return computed_in(_checked_fold(model, stride) if fold else model, precision)
+    found = _checked_fold(model, stride) if fold else model
+    return found if precision == FLOAT32 else _checked_precision(found, stride, precision)
+
+
+def _checked_precision(model: keras.Model, stride: Sequence[int], precision: str) -> keras.Model:
+    """The network in a lower precision, once a small tile has shown that the device has it."""
+    low, tile = computed_in(model, precision), _noise(model, stride)
+    # Backends have errors of their own, for tiles that are too small as for missing programs.
+    error = _failure(low, tile)
+    if error is None or _failure(model, tile) is not None:
+        return low
+    reason = str(error).partition("\n")[0]
+    raise ValueError(
+        f"this device cannot compute the network in {precision} ({reason}); use float32, or "
+        "bfloat16 where the hardware has it (--precision)"
+    ) from error
+
+
+def _failure(model: Any, tile: NDArray[np.float32]) -> Exception | None:
+    try:
+        _answers(model, tile)
+    except Exception as error:
+        return error
+    return None
 
 
 def _checked_fold(model: keras.Model, stride: Sequence[int]) -> keras.Model:
@@ -67,14 +96,19 @@ def _checked_fold(model: keras.Model, stride: Sequence[int]) -> keras.Model:
 
 
 def _difference(model: Any, folded: Any, stride: Sequence[int]) -> float:
-    """Largest difference of probabilities on one small tile of seeded noise."""
+    """Largest difference of probabilities on one small tile."""
+    tile = _noise(model, stride)
+    return float(np.abs(_answers(folded, tile) - _answers(model, tile)).max())
+
+
+def _noise(model: Any, stride: Sequence[int]) -> NDArray[np.float32]:
+    """A batch of one small tile of seeded noise."""
     fixed = model.input_shape[1:-1]
     extents = [
         size or -(-EXTENT[len(stride)] // step) * step
         for size, step in zip(fixed, stride, strict=True)
     ]
-    tile = smooth_noise((*extents, int(model.input_shape[-1])), seed=0)[np.newaxis]
-    return float(np.abs(_answers(folded, tile) - _answers(model, tile)).max())
+    return smooth_noise((*extents, int(model.input_shape[-1])), seed=0)[np.newaxis]
 
 
 def _answers(model: Any, tile: NDArray[np.float32]) -> NDArray[np.float32]:

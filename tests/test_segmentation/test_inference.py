@@ -69,3 +69,25 @@ def test_a_network_of_one_size_is_compared_at_that_size():
     model = keras.Model(source, layers.Conv2D(2, 1, activation="softmax")(features))
     assert foldable(model)
     assert inference_network(model, (1, 1)) is not model
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_precision_that_the_device_does_not_have_is_told(monkeypatch, precision):
+    model = normed()
+    answers = inference._answers
+
+    def without_programs(asked, tile):
+        if any(layer.compute_dtype == precision for layer in asked.layers):
+            raise RuntimeError(f"no program\nfor {precision}")
+        return answers(asked, tile)
+
+    monkeypatch.setattr(inference, "_answers", without_programs)
+    said = rf"^this device cannot compute the network in {precision} \(no program\); use float32"
+    with pytest.raises(ValueError, match=said):
+        inference_network(model, (1, 1), precision=precision)
+
+
+def test_a_lower_precision_of_a_network_that_a_small_tile_does_not_fill():
+    model = network(layers.Conv2D(1, 41, dilation_rate=2), layers.ZeroPadding2D(40))
+    found = inference_network(model, (1, 1), precision="bfloat16")
+    assert found.layers[1].compute_dtype == "bfloat16"
