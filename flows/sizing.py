@@ -84,8 +84,12 @@ def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) 
     if model.card is None:
         return Needs(RESERVED_IDENTITY, itemsize, 2 * mask, 4 * itemsize, ENCODED * mask)
     classes = len(model.card.classes)
-    blending = 0 if model.card.exact else 4 * (classes + 1)
-    kept = classes if getattr(job, "probabilities", False) else 0
+    exact, keeps = model.card.exact, getattr(job, "probabilities", False)
+    blending = 0 if exact else 4 * (classes + 1)
+    # Classes alone are next to nothing; blending multiplies by weights.
+    probabilities = 4 * classes * (keeps if exact else 2)
+    # The probabilities of all classes, and those of one as they are stored.
+    kept = classes + 1 if keeps else 0
     ends = 4 * (2 * channels + classes) + 1
     whole = model.card.activation_bytes + ends
     low = math.ceil(model.card.activation_bytes * LOW_PRECISION_SHARE) + ends
@@ -98,6 +102,8 @@ def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) 
         cell_voxel=ENCODED * mask,
         # The tile on which the precisions are compared.
         lone_voxel=whole if is_low else 0,
+        # What goes in, as read and normalised; then the probabilities that come out.
+        wait_voxel=max(8 * channels, probabilities),
     )
 
 

@@ -45,6 +45,8 @@ class Needs:
         One voxel of a cell while it is encoded, and of its bytes.
     lone_voxel : int
         The same in a tile that is computed alone, in float32, for comparison; 0 if none is.
+    wait_voxel : int
+        One voxel of the tiles of a shard that waits for the device or has just had it.
     """
 
     reserved: int
@@ -53,6 +55,7 @@ class Needs:
     tile_voxel: int
     cell_voxel: int = 0
     lone_voxel: int = 0
+    wait_voxel: int = 0
 
     def shard_bytes(self, read_voxels: Voxels, write_voxels: Voxels, cell_voxels: int) -> Any:
         """Bytes of one shard that is in flight: read, computed or written."""
@@ -69,9 +72,10 @@ class Needs:
         shards: int = IN_FLIGHT,
     ) -> Any:
         """Peak bytes of one worker; sizes in voxels, and how many shards there are in all."""
-        in_flight = min(IN_FLIGHT, shards) * self.shard_bytes(read, write, cell)
+        crowd = min(IN_FLIGHT, shards)
         in_network = tile * max(batch * self.tile_voxel, self.lone_voxel)
-        return self.reserved + in_flight + in_network
+        beside = (crowd - 1) * tile * batch * self.wait_voxel
+        return self.reserved + crowd * self.shard_bytes(read, write, cell) + in_network + beside
 
 
 def make_plan(
@@ -142,7 +146,8 @@ def make_plan(
     shard_shape = tuple(c * m for c, (_, m) in zip(cell, choice, strict=True))
     read, write, shards = pricing.largest(choice)
     room = memory_bytes - int(needs.projected(read, write, pricing.coded, 0, 0))
-    batch = _batch(spec, cost, write, room // max(1, spec.voxels * needs.tile_voxel))
+    tile_bytes = spec.voxels * (needs.tile_voxel + (IN_FLIGHT - 1) * needs.wait_voxel)
+    batch = _batch(spec, cost, write, room // max(1, tile_bytes))
     projected = needs.projected(read, write, pricing.coded, spec.voxels, batch, shards)
     return ShardPlan(shape, region, cell, shard_shape, spec, batch, int(projected))
 

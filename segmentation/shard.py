@@ -261,12 +261,15 @@ class _TileRun:
         levels: np.ndarray | None = None
         for batch in self.batches(exact_windows):
             outputs = self.predict_float([window.tile for window in batch])
-            chosen = self.predictor.classes_of(outputs)
             if classes is None or levels is None:
-                classes = np.zeros(self.shard.write.shape, chosen.dtype)
+                classes = np.zeros(self.shard.write.shape, np.uint8)
                 levels = np.zeros((*classes.shape, outputs.shape[-1]), np.uint8)
-            self.keep(batch, chosen, classes)
-            self.keep(batch, quantise(outputs), levels)
+            for output, (place, kept) in zip(outputs, self.places(batch), strict=True):
+                # A plane at a time: numbers of 8 bytes for every voxel of a tile would be much.
+                planes = zip(output[kept], classes[place], levels[place], strict=True)
+                for plane, chosen, quantised in planes:
+                    chosen[...] = self.predictor.classes_of(plane)
+                    quantised[...] = quantise(plane)
         return ShardOutput(_given(classes), levels)
 
     def exact_floats(self) -> np.ndarray:
@@ -317,9 +320,14 @@ class _TileRun:
 
     def keep(self, batch: list[Window], outputs: np.ndarray, result: np.ndarray) -> None:
         """Copy the kept part of every tile to its place."""
-        for window, output in zip(batch, outputs, strict=True):
+        for output, (place, kept) in zip(outputs, self.places(batch), strict=True):
+            result[place] = output[kept]
+
+    def places(self, batch: list[Window]) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """Where the kept part of every tile goes in the shard, and where it is in the tile."""
+        for window in batch:
             place = window.keep.relative_to(self.shard.write.start)
-            result[place.slices] = output[window.keep.relative_to(window.tile.start).slices]
+            yield place.slices, window.keep.relative_to(window.tile.start).slices
 
     def predict_float(self, tiles: list[Region]) -> np.ndarray:
         """Probabilities, float32, shape (tiles, *tile, classes)."""

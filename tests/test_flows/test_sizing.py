@@ -54,22 +54,24 @@ CELL = 4 * SIDE * SIDE
 
 @pytest.mark.parametrize(("depth", "in_flight"), [(4, 1), (8, 2), (12, 3), (400, 3)])
 def test_shards_in_flight_are_as_many_as_there_are(folder, depth, in_flight):
-    # Read 2; class and truth 2; encoded 4; in the network 100, input twice 8, probabilities 12, 1.
+    # Read 2; class and truth 2; encoded 4; in the network 100, input twice 8, probabilities 12, 1;
+    # input twice in every other shard.
     found, tiles = projected(network(folder), depth=depth, dtype="uint16")
-    shards = in_flight * CELL * (2 + 2 + 4)
+    shards = in_flight * CELL * (2 + 2 + 4) + (in_flight - 1) * tiles * 8
     assert found == RESERVED_KERAS + 2 * WEIGHTS + shards + tiles * (100 + 8 + 12 + 1)
 
 
 def test_probabilities_are_held_where_they_are_kept(folder):
-    without, _ = projected(network(folder), depth=12)
+    without, tiles = projected(network(folder), depth=12)
     kept, _ = projected(network(folder), depth=12, probabilities=True)
-    assert kept - without == 3 * CELL * 3
+    # Those of 3 classes and of the one that is stored; as numbers of 4 bytes where input was 8.
+    assert kept - without == 3 * CELL * (3 + 1) + 2 * tiles * (12 - 8)
 
 
 def test_a_blended_network_holds_sums_of_probabilities_and_of_weights(folder):
-    exact, _ = projected(network(folder), depth=12)
+    exact, tiles = projected(network(folder), depth=12)
     blended, _ = projected(network(folder, exact=False), depth=12)
-    assert blended - exact == 3 * CELL * 4 * (3 + 1)
+    assert blended - exact == 3 * CELL * 4 * (3 + 1) + 2 * tiles * (2 * 12 - 8)
 
 
 def test_without_a_network_voxels_are_as_large_as_the_images():

@@ -16,7 +16,7 @@ from segmentation.region import Region
 from segmentation.tiling import TileSpec, tiles_of
 from tests.strategies import plans, regions, shapes
 
-NEEDS = Needs(reserved=5000, read_voxel=4, write_voxel=2, tile_voxel=60, cell_voxel=4)
+NEEDS = Needs(reserved=5000, read_voxel=4, write_voxel=2, tile_voxel=60, cell_voxel=4, wait_voxel=8)
 
 
 @st.composite
@@ -95,8 +95,9 @@ def worker_bytes(plan, needs, shards_there=None):
         max(min(stop, at + cell) - max(start, at) for at in range(0, stop, cell))
         for start, stop, cell in bounds
     )
-    tiles = plan.batch * plan.spec.voxels * needs.tile_voxel
     in_flight = min(3, shards_there or len(shards))
+    each = needs.tile_voxel + (in_flight - 1) * needs.wait_voxel
+    tiles = plan.batch * plan.spec.voxels * each
     return needs.reserved + in_flight * (read + write + cells * needs.cell_voxel) + tiles
 
 
