@@ -197,7 +197,7 @@ def test_a_signal_stops_at_a_shard_border(tmp_path, send, number):
     command = Started(image, request)
     command.await_records(EARLY)
     send(command.process.pid, number)
-    assert command.wait() == 3
+    assert command.wait() == 3, command.log.read_text()
     said = command.log.read_text()
     check_quiet(said)
     planned = json.loads((run_folder(image) / "run.json").read_text())["plan"]["shards"]

@@ -17,15 +17,15 @@ from flows.prefect_server import _await, _own_home, prefect_server
 
 
 def servers():
-    """Servers that this process has started."""
-    return [
-        child
-        for child in psutil.Process().children()
-        if any("prefect_server" in part for part in child.cmdline())
-    ]
+    """Servers that this process has started for the Prefect home of the test."""
+    home = os.environ["PREFECT_HOME"]
+    children = psutil.Process().children()
+    with_name = [c for c in children if any("prefect_server" in part for part in c.cmdline())]
+    return [child for child in with_name if child.environ().get("PREFECT_HOME") == home]
 
 
-def test_a_configured_server_is_used():
+def test_a_configured_server_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_server():
         assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
         assert servers() == []

@@ -43,11 +43,11 @@ def discs(images: int, seed: int, spread: float = NOISE) -> tuple[Any, Any]:
     return smooth[..., None].astype(np.float32), labels
 
 
-def compiled(build: Any, loss: Any) -> Any:
+def compiled(build: Any, loss: Any, rate: float = 1e-3) -> Any:
     keras = import_keras()
     keras.utils.set_random_seed(0)
     model = build()
-    model.compile(keras.optimizers.Adam(1e-3), loss)
+    model.compile(keras.optimizers.Adam(rate), loss)
     return model
 
 
@@ -94,9 +94,13 @@ def macro_dice(labels: Any, prediction: Any) -> float:
 
 
 def course(epochs: int) -> dict[str, tuple[float, ...]]:
-    """Three curves of the source's U-Net; images, batch, rate and momentum are its own too."""
+    """Three curves of the source's U-Net; images, batch and momentum are its own too.
+
+    The rate is three times its own: at 1e-3 the noise of the two was 2.4 and 2.9 times apart on
+    one CPU and more than 3 times on another, as rounding would have it.
+    """
     loss = "sparse_categorical_crossentropy"
-    model = compiled(lambda: four_class_network(8, channels=1, num_classes=5), loss)
+    model = compiled(lambda: four_class_network(8, channels=1, num_classes=5), loss, rate=3e-3)
     for layer in model.layers:
         if isinstance(layer, import_keras().layers.BatchNormalization):
             layer.momentum = 0.99
