@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from storage.volume import Image
 
 MEBIBYTE = 2**20
-# Resident memory of a worker before its first shard; tests/test_flows/test_memory.py holds it.
+# Resident memory of a worker before its first shard, on Ray as in the command itself;
+# tests/test_flows/test_memory.py holds it.
 RESERVED_IDENTITY = 256 * MEBIBYTE
 RESERVED_KERAS = 736 * MEBIBYTE
-# The command itself, with Prefect: a process of its own, unless it is the worker.
-COMMAND_BYTES = 256 * MEBIBYTE
-# Of a training, which may run in the command.
-RESERVED_TRAINING = RESERVED_KERAS + COMMAND_BYTES
+# Of a process that trains, without what a step holds.
+RESERVED_TRAINING = 1024 * MEBIBYTE
 # The weights themselves, and once more while they are read.
 WEIGHT_COPIES = 2
 # Bytes for each of a cell that is encoded: its voxels, its chunks, its object, and their copies.
@@ -110,11 +109,6 @@ def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) 
 def _weight_bytes(model: Model) -> int:
     """Bytes of a bundle's weights: the model file holds little else."""
     return Path(model.folder, MODEL_FILE).stat().st_size
-
-
-def process_bytes(plan: ShardPlan, executor: str) -> int:
-    """Projected peak of the process that computes shards, which may be the command itself."""
-    return plan.projected_bytes + (COMMAND_BYTES if executor == "serial" else 0)
 
 
 def training_memory(wanted: int | None, workers: int) -> int:

@@ -19,7 +19,6 @@ from flows.recorded_mask import mask_of
 from flows.run import DAMAGE, INFER, SCHEMA, Run
 from flows.scoring import run_truth, truth_key
 from flows.shard_stage import Execution, complete
-from flows.sizing import process_bytes
 from flows.skipping import add_counts
 from flows.small_volumes import scheduler_for
 from flows.verification import inspect
@@ -186,7 +185,7 @@ def write_timings(
         "tries": attempts,
         "shard_seconds": {part: round(value, 3) for part, value in shards.items()},
         "peak_bytes": peak,
-        "projected_bytes": process_bytes(run.plan, run.job.executor),
+        "projected_bytes": run.plan.projected_bytes,
         "amplification": run.plan.amplification,
         "requests": dict(total),
     }
