@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.bench import tell
 from flows.count_work import CaseVoxels, CountWork
 from flows.evaluation_run import run_evaluation
 from flows.executors import SerialExecutor
@@ -49,7 +50,7 @@ def main() -> None:
     labels, source = _labels()
     figures = _machine() | {"labels": source} | _kernel(labels, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        _tell("writing the label pair")
+        tell("writing the label pair")
         image = _write_pair(Path(folder), labels, int(options.voxels))
         figures |= _volume(image, options.rounds, options.workers)
     sys.stdout.write(json.dumps(figures) + "\n" if options.json else _text(figures))
@@ -132,7 +133,7 @@ def _volume(image: str, rounds: int, workers: int) -> dict[str, Any]:
     try:
         _count(work, executor)
         for number in range(rounds):
-            _tell(f"round {number + 1} of {rounds}")
+            tell(f"round {number + 1} of {rounds}")
             read.append(_seconds(lambda: [(truth[r], mask[r]) for r in regions]))
             counted.append(_seconds(lambda: _count(work, executor)))
             serial.append(_seconds(lambda: _count(work, SerialExecutor())))
@@ -174,10 +175,6 @@ def _text(figures: dict[str, Any]) -> str:
         f"{name}: {value:.4g}\n" if isinstance(value, float) else f"{name}: {value}\n"
         for name, value in figures.items()
     )
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

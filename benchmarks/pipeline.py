@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from benchmarks.bench import machine
+from benchmarks.bench import machine, tell
 from benchmarks.copies import Copier, copiers
-from benchmarks.rounds import scratch, show, take_turns, tell
+from benchmarks.rounds import scratch, show, take_turns
 from benchmarks.stacks import UNIT, VOXEL_SIZE, depth_of, sections, write_planes
 from storage.convert import import_image
 

@@ -20,6 +20,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from benchmarks.bench import tell
 from segmentation.metrics.confusion import ConfusionMatrix
 from segmentation.metrics.scores import scores
 from segmentation.region import Region, parse_region
@@ -70,7 +71,7 @@ def floor(options: argparse.Namespace) -> dict[str, Any]:
         for filtered, labels in _sections(image, truth, train)
     ]
     features, classes = (np.concatenate(parts) for parts in zip(*samples, strict=True))
-    _tell(f"learning from {len(classes)} voxels")
+    tell(f"learning from {len(classes)} voxels")
     trees = HistGradientBoostingClassifier(max_iter=ITERATIONS, random_state=options.seed)
     trees.fit(features, classes)
     matrix = ConfusionMatrix.empty(len(names))
@@ -87,7 +88,7 @@ def _sections(
     channel_axis = image.axes.index("c") if "c" in image.axes else None
     leading = region.shape[:-2]
     for index in np.ndindex(*leading):
-        _tell(f"section {index} of {leading}")
+        tell(f"section {index} of {leading}")
         first = [start + step for start, step in zip(region.start, index, strict=False)]
         section = Region((*first, *region.start[-2:]), (*(n + 1 for n in first), *region.stop[-2:]))
         voxels = read_block(image, section, channel_axis, None)
@@ -134,10 +135,6 @@ def _text(result: dict[str, Any]) -> str:
 
 def _score(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.bench import machine
-from benchmarks.rounds import installed, scratch, show, take_turns, tell
+from benchmarks.bench import machine, tell
+from benchmarks.rounds import installed, scratch, show, take_turns
 from benchmarks.stacks import UNIT, VOXEL_SIZE, depth_of, sections, write_planes
 from storage.convert import import_image
 from storage.pyramid import build_level, level_factors

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.bench import tell
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -91,8 +93,3 @@ def _lines(figures: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         else:
             shown = f"{value:.4g}" if isinstance(value, float) else value
             yield f"{prefix}{name}: {shown}"
-
-
-def tell(text: str) -> None:
-    """A line of progress, on stderr."""
-    sys.stderr.write(f"{text}\n")

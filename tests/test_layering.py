@@ -34,7 +34,7 @@ HOMES = {
             *("artifacts", "deployment_hooks", "prefect_server", "prefect_reach"),
         )
     ),
-    "pydantic": ("flows/jobs.py", "flows/submit_job.py"),
+    "pydantic": ("flows/fields.py", "flows/jobs.py", "flows/submit_job.py"),
     "keras": (
         "segmentation/networks/",
         "segmentation/training/",

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.bench import tell
 from benchmarks.chaos.draws import MIXED, VICTIMS, Draw, draw
 from benchmarks.chaos.evidence import differences
 from benchmarks.chaos.runs import HOMES, LOGS, Bench, Usual, disturbed, hung, undisturbed
@@ -96,7 +97,7 @@ def _reference(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     for executor in VICTIMS if options.executor == MIXED else (options.executor,):
         found[executor], times = undisturbed(bench, executor)
         usual[executor] = [times.first, times.total]
-        _tell(f"undisturbed, {executor}: {times.total} s, {times.first} s to the first record")
+        tell(f"undisturbed, {executor}: {times.total} s, {times.first} s to the first record")
     first, *others = found.values()
     if any(differences(first, other) for other in others):
         sys.exit("the executors do not give the same bytes")
@@ -125,7 +126,7 @@ def _run_all(
             lines.append(line)
             with path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            _tell(_said(line))
+            tell(_said(line))
     return [line for line in lines if line["number"] < options.runs]
 
 
@@ -146,11 +147,6 @@ def _said(line: dict[str, Any]) -> str:
         f"run {line['number']} ({line['executor']}): {line['victim']} killed after "
         f"{line['second']} s, exit codes {line['codes']}, {outcome}, {line['seconds']} s"
     )
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

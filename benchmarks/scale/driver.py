@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import shutil
-import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.bench import tell
 from benchmarks.scale.simulated import AnswersAtOnce, fill, make_job, make_scene
 from flows import stages
 from flows.prepare import prepare
@@ -55,11 +55,11 @@ def measure_driver(folder: Path, shards: int, store: str | None = None) -> dict[
         URL under which the run's folder goes.
     """
     place = (folder, join_url(store, "runs") if store else None)
-    _tell(f"{shards} shards: making the scene")
+    tell(f"{shards} shards: making the scene")
     make_scene(folder, shards)
     found: dict[str, Any] = {"shards": shards}
     for stage in (_plan, _plan_network, _record, _resume, _aggregate, _timings, _verify):
-        _tell(f"{shards} shards:{stage.__name__.replace('_', ' ')}")
+        tell(f"{shards} shards:{stage.__name__.replace('_', ' ')}")
         found[stage.__name__.lstrip("_")] = _alone(stage, *place)
     found["record_objects"], found["record_bytes"] = _records(*place)
     found["overhead_ms"] = 1000 * found["record"]["seconds"] / shards
@@ -192,7 +192,3 @@ def _records(folder: Path, runs: str | None) -> tuple[int, int]:
 def remove(folder: Path) -> None:
     """Take away a scene: millions of small files take a while."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")

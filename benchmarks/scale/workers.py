@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.bench import tell
 from benchmarks.memory.plans import Plan
 from benchmarks.memory.scene import make_bundle, make_image
 from flows import stages
@@ -59,7 +59,7 @@ def measure_workers(folder: Path, shards: int, rounds: int, extent: int = PLANE)
             ("weak", 2, 2 * shards),
         ):
             rates[name].append(_rate(work, crowd, range(wanted)))
-            _tell(f"round {number + 1}: {name} {rates[name][-1]:.4g} voxels/s")
+            tell(f"round {number + 1}: {name} {rates[name][-1]:.4g} voxels/s")
     found = {f"{name}_voxels_per_s": statistics.median(rates[name]) for name in rates}
     for name in ("strong", "weak"):
         ratios = [many / one for many, one in zip(rates[name], rates["one"], strict=True)]
@@ -122,7 +122,3 @@ def steady_rate(ends: list[tuple[float, int]], edge: int) -> float:
         raise ValueError(f"{len(ends)} shards are too few for a rate; give {2 * edge + 2}")
     voxels = int(np.sum([voxels for _, voxels in inner[1:]]))
     return voxels / (inner[-1][0] - inner[0][0])
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
