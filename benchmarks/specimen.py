@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VOXEL_SIZE = (0.05, 0.01, 0.01)
 TRAINED, VALIDATED = 6, 8
-COMMAND = (sys.executable, "-c", "import sys; from flows.cli import main; sys.exit(main())")
+COMMAND = (sys.executable, "-c", "from flows.entry import main; main()")
 
 
 def make_image(folder: Path, planes: int, side: int) -> str:
