@@ -81,7 +81,7 @@ def test_a_worker_with_a_network_stays_within_its_budget(tmp_path):
     # Percentiles of a void say nothing: the bundle brings its own range.
     intensity = {"rule": "fixed", "low": [0.0], "high": [255.0]}
     bundle = make_bundle(tmp_path / "bundle", intensity, width=2, depth=1)
-    region = (256, 1024, 512)
+    region = (64, 1024, 512)
     shape = (2048, 4096, 4096)
     image = noise_in_a_void(tmp_path, shape, region, "uint8")
     check(image, bundle, shape, region, tmp_path / "prefect")
