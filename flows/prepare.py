@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 FOLDED = "folded"
+BY_SCORES = "by score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Prepared:
     def folds(self) -> bool:
         """Whether BatchNorm is folded; it was not in runs of earlier versions."""
         return self.identity.get("batch_norm") == FOLDED
+
+    @property
+    def by_scores(self) -> bool:
+        """Whether classes are chosen by their scores; by probabilities in earlier versions."""
+        return self.identity.get("classes") == BY_SCORES
 
     @property
     def is_whole(self) -> bool:
@@ -236,8 +242,9 @@ def _identity(job: PlanJob, image: Image, model: Model, plan: ShardPlan) -> dict
         "tiling": tiling,
         "precision": run_precision(job.precision, model),
     }
-    # Folding rounds otherwise, which may change a voxel where two classes are nearly as likely.
-    return identity | ({"batch_norm": FOLDED} if model.card is not None else {})
+    # Either may change a voxel where two classes are nearly as likely.
+    network = {"batch_norm": FOLDED, "classes": BY_SCORES}
+    return identity | (network if model.card is not None else {})
 
 
 def image_digest(image: Image) -> str:

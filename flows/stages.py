@@ -57,6 +57,7 @@ def segment_work(run: Run, threads: int | None) -> SegmentWork:
         digest=prepared.model.digest,
         precision=prepared.precision,
         fold=prepared.folds,
+        scores=prepared.by_scores,
         skipping=prepared.skipping,
     )
 

@@ -101,6 +101,8 @@ class SegmentWork:
         In which the network computes.
     fold : bool
         Whether BatchNorm is folded.
+    scores : bool
+        Whether classes are chosen by their scores.
     skipping : Skipping or None
         How empty blocks are found; None computes every block.
     """
@@ -120,6 +122,7 @@ class SegmentWork:
     digest: str = ""
     precision: str = FLOAT32
     fold: bool = True
+    scores: bool = True
     skipping: Skipping | None = None
 
     def open(self) -> Callable[[int], ShardResult]:
@@ -301,6 +304,7 @@ def _predictor(work: SegmentWork, precision: str, batch_size: int) -> Predictor:
         threads=work.threads,
         precision=precision,
         fold=work.fold,
+        scores=work.scores,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,7 @@ from segmentation.bundle import BundleError, load_card, load_model
 from segmentation.networks.heads import read_classes, read_probabilities
 from segmentation.networks.inference import inference_network
 from segmentation.networks.runtime import configure, import_keras
+from segmentation.networks.scores import without_activation
 from segmentation.networks.variants import is_native
 from segmentation.out_of_memory import is_out_of_memory
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from segmentation.receptive_field import Geometry
 
 MAX_CLASSES = 256
+# What a program gives: one of the first two, or both.
+CLASSES, PROBABILITIES, BOTH = "classes", "probabilities", "both"
+Answers = tuple[Any, ...]
 
 logger = getLogger(__name__)
 
@@ -55,6 +60,9 @@ class Predictor(Protocol):
     def predict_probabilities(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
         """Probabilities, float32, shape (batch, *tile, num_classes)."""
 
+    def predict_both(self, tiles: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Classes and probabilities of the same tiles, each as by itself."""
+
     def classes_of(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Classes of probabilities, by the network's own rule."""
 
@@ -81,6 +89,8 @@ class NetworkPredictor:
     batch_statistics : bool
         Let BatchNorm take the statistics of the tiles it is shown, as it does in training. Such
         predictions depend on what is computed together, and moving statistics may change.
+    scores : bool
+        The network ends in front of its head's activation (`segmentation.networks.scores`).
     """
 
     def __init__(
@@ -91,6 +101,7 @@ class NetworkPredictor:
         geometry: Geometry,
         batch_size: int = 1,
         batch_statistics: bool = False,
+        scores: bool = False,
     ) -> None:
         outputs = int(model.output_shape[-1])
         self.stride = geometry.stride
@@ -98,8 +109,8 @@ class NetworkPredictor:
         self.num_classes = outputs + (head == "sigmoid")
         self.channels = int(model.input_shape[-1])
         self._model, self._head, self.batch_size = model, head, batch_size
-        self._training = batch_statistics
-        self._compiled: dict[tuple[bool, tuple[int, ...]], Callable[[Any], Any]] = {}
+        self._training, self._scores = batch_statistics, scores
+        self._compiled: dict[tuple[str, tuple[int, ...]], Callable[[Any], Answers]] = {}
         if self.num_classes > MAX_CLASSES:
             raise ValueError(
                 f"the network has {self.num_classes} classes; masks hold at most {MAX_CLASSES}"
@@ -107,12 +118,22 @@ class NetworkPredictor:
 
     def predict_classes(self, tiles: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Classes, uint8, shape (batch, *tile)."""
-        result: NDArray[np.uint8] = self._run(tiles, classes=True)
-        return result
+        classes: NDArray[np.uint8]
+        (classes,) = self._run(tiles, CLASSES)
+        return classes
 
     def predict_probabilities(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities, float32, shape (batch, *tile, num_classes)."""
-        return self._run(tiles, classes=False)
+        probabilities: NDArray[np.float32]
+        (probabilities,) = self._run(tiles, PROBABILITIES)
+        return probabilities
+
+    def predict_both(
+        self, tiles: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Classes and probabilities of the same tiles, each as by itself."""
+        classes, probabilities = self._run(tiles, BOTH)
+        return classes, probabilities
 
     def classes_of(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Class with the largest probability; a sigmoid head's 0.5 is foreground."""
@@ -122,32 +143,32 @@ class NetworkPredictor:
         best = foreground.argmax(axis=-1) + 1
         return np.where(foreground.max(axis=-1) >= 0.5, best, 0).astype(np.uint8)
 
-    def _run(self, tiles: NDArray[np.float32], *, classes: bool) -> NDArray[Any]:
+    def _run(self, tiles: NDArray[np.float32], wanted: str) -> Answers:
         if tiles.shape[-1] != self.channels:
             raise ValueError(f"tiles have {tiles.shape[-1]} channels; expected {self.channels}")
         tiles = np.ascontiguousarray(tiles, np.float32)
-        parts: list[NDArray[Any]] = []
+        parts: list[Answers] = []
         start = 0
         while start < len(tiles):
             try:
-                parts.append(self._run_batch(tiles[start : start + self.batch_size], classes))
+                parts.append(self._run_batch(tiles[start : start + self.batch_size], wanted))
             except Exception as error:
                 if self.batch_size == 1 or self._training or not is_out_of_memory(error):
                     raise
                 self._halve()
             else:
-                start += len(parts[-1])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+                start += len(parts[-1][0])
+        return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
 
-    def _run_batch(self, tiles: NDArray[np.float32], classes: bool) -> NDArray[Any]:
+    def _run_batch(self, tiles: NDArray[np.float32], wanted: str) -> Answers:
         """One batch, filled up to the one size."""
         shape = (self.batch_size, *tiles.shape[1:])
-        key = (classes, shape)
+        key = (wanted, shape)
         if key not in self._compiled:
-            self._compiled[key] = self._compile(shape, classes=classes)
+            self._compiled[key] = self._compile(shape, wanted)
         filling = np.zeros((self.batch_size - len(tiles), *tiles.shape[1:]), np.float32)
         full = np.concatenate([tiles, filling]) if len(filling) else tiles
-        return np.asarray(self._compiled[key](full))[: len(tiles)]
+        return tuple(np.asarray(found)[: len(tiles)] for found in self._compiled[key](full))
 
     def _halve(self) -> None:
         """Compute half as many tiles at once from now on; what was compiled for more is let go."""
@@ -155,23 +176,30 @@ class NetworkPredictor:
         self.batch_size //= 2
         self._compiled.clear()
 
-    def _compile(self, shape: tuple[int, ...], *, classes: bool) -> Callable[[Any], Any]:
+    def _compile(self, shape: tuple[int, ...], wanted: str) -> Callable[[Any], Answers]:
         keras = import_keras()
-        read = read_classes if classes else read_probabilities
         if keras.backend.backend() == "jax":
-            return _compile_jax(
-                self._model, lambda p: read(keras.ops, p, self._head), self._training
-            )
+            return _compile_jax(self._model, partial(self._read, keras.ops, wanted), self._training)
         import tensorflow
 
+        # By XLA: TensorFlow's own search for the largest takes longer than a convolution.
+        read = tensorflow.function(
+            partial(self._read, keras.ops, wanted), autograph=False, jit_compile=True
+        )
         signature = [tensorflow.TensorSpec(shape, "float32")]
 
         @tensorflow.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TF
         def compiled(tiles: Any) -> Any:
-            return read(keras.ops, self._model(tiles, training=self._training), self._head)
+            return read(self._model(tiles, training=self._training))
 
         concrete = compiled.get_concrete_function()
-        return lambda tiles: concrete(tensorflow.constant(tiles)).numpy()
+        return lambda tiles: tuple(f.numpy() for f in concrete(tensorflow.constant(tiles)))
+
+    def _read(self, ops: Any, wanted: str, outputs: Any) -> tuple[Any, ...]:
+        """Classes, probabilities or both of what the network gives."""
+        ways = {CLASSES: read_classes, PROBABILITIES: read_probabilities}
+        chosen = ways.values() if wanted == BOTH else [ways[wanted]]
+        return tuple(way(ops, outputs, self._head, scores=self._scores) for way in chosen)
 
 
 class KerasPredictor(NetworkPredictor):
@@ -189,6 +217,9 @@ class KerasPredictor(NetworkPredictor):
         In which everything but the head is computed.
     fold : bool
         Fold BatchNorm into convolutions; see `segmentation.networks.fold`.
+    scores : bool
+        Choose classes by their scores where the network's end allows it; see
+        `segmentation.networks.scores`.
     """
 
     def __init__(
@@ -199,6 +230,7 @@ class KerasPredictor(NetworkPredictor):
         threads: int | None = None,
         precision: str = "float32",
         fold: bool = True,
+        scores: bool = True,
     ) -> None:
         from segmentation.receptive_field import Geometry
 
@@ -209,7 +241,14 @@ class KerasPredictor(NetworkPredictor):
             logger.info("this CPU has no instructions for %s", precision)
         loaded = load_model(folder)
         model = inference_network(loaded, card.stride, precision=precision, fold=fold)
-        super().__init__(model, head=card.head, geometry=geometry, batch_size=batch_size)
+        ending = without_activation(model, card.head) if scores else None
+        super().__init__(
+            ending or model,
+            head=card.head,
+            geometry=geometry,
+            batch_size=batch_size,
+            scores=ending is not None,
+        )
         if self.num_classes != card.num_classes or self.channels != card.channels:
             raise BundleError(
                 f"{folder}: the network has {self.channels} channels and {self.num_classes} "
@@ -247,24 +286,28 @@ class IdentityPredictor:
         """Refuse: integers have no probabilities."""
         raise ValueError("the identity predictor has no probabilities; ask for classes only")
 
+    def predict_both(self, tiles: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Refuse: integers have no probabilities."""
+        return self.predict_classes(tiles), self.predict_probabilities(tiles)
+
     def classes_of(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Refuse: there are no probabilities to read."""
         raise ValueError("the identity predictor has no probabilities; ask for classes only")
 
 
 def _compile_jax(
-    model: keras.Model, read: Callable[[Any], Any], training: bool
-) -> Callable[[Any], Any]:
+    model: keras.Model, read: Callable[[Any], Answers], training: bool
+) -> Callable[[Any], Answers]:
     import jax
 
     @jax.jit  # type: ignore[untyped-decorator]  # jax has no types here
     def compiled(trainable: Any, fixed: Any, tiles: Any) -> Any:
         return read(model.stateless_call(trainable, fixed, tiles, training=training)[0])
 
-    def run(tiles: Any) -> NDArray[Any]:
+    def run(tiles: Any) -> Answers:
         # Read at every call, so that a network in training is used as it is now.
         trainable = [variable.value for variable in model.trainable_variables]
         fixed = [variable.value for variable in model.non_trainable_variables]
-        return np.asarray(compiled(trainable, fixed, tiles))
+        return tuple(np.asarray(found) for found in compiled(trainable, fixed, tiles))
 
     return run

@@ -260,15 +260,18 @@ class _TileRun:
         classes: np.ndarray | None = None
         levels: np.ndarray | None = None
         for batch in self.batches(exact_windows):
-            outputs = self.predict_float([window.tile for window in batch])
+            stack = self.stack([window.tile for window in batch])
+            with self.device:
+                chosen, found = self.predictor.predict_both(stack)
+            chosen = chosen.reshape(len(batch), *self.plan.spec.tile)
+            found = found.reshape(*chosen.shape, found.shape[-1])
             if classes is None or levels is None:
                 classes = np.zeros(self.shard.write.shape, np.uint8)
-                levels = np.zeros((*classes.shape, outputs.shape[-1]), np.uint8)
-            for output, (place, kept) in zip(outputs, self.places(batch), strict=True):
+                levels = np.zeros((*classes.shape, found.shape[-1]), np.uint8)
+            self.keep(batch, chosen, classes)
+            for output, (place, kept) in zip(found, self.places(batch), strict=True):
                 # A plane at a time: numbers of 8 bytes for every voxel of a tile would be much.
-                planes = zip(output[kept], classes[place], levels[place], strict=True)
-                for plane, chosen, quantised in planes:
-                    chosen[...] = self.predictor.classes_of(plane)
+                for plane, quantised in zip(output[kept], levels[place], strict=True):
                     quantised[...] = quantise(plane)
         return ShardOutput(_given(classes), levels)
 

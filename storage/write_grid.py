@@ -191,7 +191,8 @@ def compressor(dtype: str) -> BloscCodec:
 
     itemsize = np.dtype(dtype).itemsize
     shuffle = BloscShuffle.bitshuffle if itemsize == 1 else BloscShuffle.shuffle
-    return BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=itemsize)
+    # Level 2 is Zstandard's own 3: masks and images are as small as at 3, in half the time.
+    return BloscCodec(cname="zstd", clevel=2, shuffle=shuffle, typesize=itemsize)
 
 
 def checksum(data: bytes) -> str:

@@ -12,6 +12,7 @@ from segmentation.bundle import load_card, load_model
 from segmentation.networks.runtime import configure, import_keras
 from segmentation.normalize import IntensityTransform
 from storage.volume import open_image
+from storage.write_grid import compressor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +72,6 @@ class Spec:
     def make_target(self) -> Any:
         """An empty array for the mask: chunks as in the image, blosc-zstd as maskmill writes."""
         import zarr
-        from zarr.codecs import BloscCodec, BloscShuffle
 
         source = self.source
         return zarr.create_array(
@@ -79,9 +79,7 @@ class Spec:
             shape=(self.planes, *source.shape[1:]),
             dtype="uint8",
             chunks=(1, *source.chunks[1:]),
-            compressors=BloscCodec(
-                cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle, typesize=1
-            ),
+            compressors=compressor("uint8"),
             overwrite=True,
         )
 

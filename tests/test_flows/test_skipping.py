@@ -44,6 +44,9 @@ class Thresholds:
         classes = self.predict_classes(tiles)
         return np.stack([classes == 0, classes == 1, classes == 2], axis=-1).astype(np.float32)
 
+    def predict_both(self, tiles):
+        return self.predict_classes(tiles), self.predict_probabilities(tiles)
+
     def classes_of(self, probabilities):
         return probabilities.argmax(axis=-1).astype(np.uint8)
 

@@ -39,8 +39,8 @@ def starve(predictor, tiles, error):
     """Let a predictor have memory for some tiles only; the batches it asks for."""
     asked, compile_ = [], predictor._compile
 
-    def compiled(shape, *, classes):
-        run = compile_(shape, classes=classes)
+    def compiled(shape, wanted):
+        run = compile_(shape, wanted)
 
         def limited(batch):
             asked.append(len(batch))

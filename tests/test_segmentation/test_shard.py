@@ -341,6 +341,10 @@ class TileMean:
         first = (tiles / (tiles + mean)).astype(np.float32)
         return np.concatenate([first, 1 - first], axis=-1)
 
+    def predict_both(self, tiles):
+        probabilities = self.predict_probabilities(tiles)
+        return probabilities.argmax(-1).astype(np.uint8), probabilities
+
     def classes_of(self, probabilities):
         return probabilities.argmax(-1).astype(np.uint8)
 

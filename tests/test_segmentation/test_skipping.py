@@ -203,6 +203,10 @@ class Averaged(BlockNetwork):
         found = np.minimum(self.predict_classes(tiles), 100) / np.float32(100)
         return np.stack([1 - found, found], axis=-1).astype(np.float32)
 
+    def predict_both(self, tiles):
+        probabilities = self.predict_probabilities(tiles)
+        return self.classes_of(probabilities), probabilities
+
     def classes_of(self, probabilities):
         return (probabilities[..., 1] > 0.05).astype(np.uint8)
 
