@@ -22,6 +22,7 @@ from flows.prepare import prepare, runs_url
 from flows.progress import Progress
 from flows.run import Run, new_attempt, open_run, run_directory
 from flows.scoring import aggregate
+from segmentation.agreement import first_part
 from segmentation.metrics.counting import count_planes
 from segmentation.planner import IN_FLIGHT
 from storage.blobs import Blobs
@@ -157,7 +158,7 @@ def begin(threads: int, **fields: Any) -> Segmentation:
 
 
 def _warm(function: Any, work: SegmentWork) -> None:
-    """Compile the network for the one shape of the plan, and load the kernel that counts."""
+    """Compile the network for the shapes of the plan, and load the kernel that counts."""
     if work.truth is not None:
         plane = np.zeros((1, 8, 8), np.uint8)
         count_planes(plane, plane, work.truth.num_classes, work.truth.ignore_label)
@@ -166,6 +167,10 @@ def _warm(function: Any, work: SegmentWork) -> None:
         tile = spec.tile[-len(predictor.stride) :]
         shape = (predictor.batch_size, *tile, predictor.channels)
         predictor.predict_classes(np.zeros(shape, np.float32))
+    if predictor.reference is not None and spec.exact:
+        tile = first_part(work.plan.shard(0), work.plan, predictor.reference).tile.shape
+        shape = (1, *tile[-len(predictor.stride) :], predictor.channels)
+        predictor.reference.predict_classes(np.zeros(shape, np.float32))
 
 
 def _seconds(action: Callable[[], Any]) -> float:

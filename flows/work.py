@@ -15,6 +15,7 @@ import numpy as np
 
 from flows.device import Device, Turn
 from flows.precision import FLOAT32, is_compared
+from segmentation.agreement import agreement
 from segmentation.metrics.codec import encode_array
 from segmentation.region import Region
 from segmentation.shard import (
@@ -23,7 +24,6 @@ from segmentation.shard import (
     background,
     cell_blocks,
     evaluate_shard,
-    first_tile_agreement,
     read_block,
     segment_shard,
 )
@@ -133,7 +133,7 @@ class SegmentWork:
             work=self,
             mask=open_cells(self.target, self.path),
             levels=open_cells(kept, "0") if kept else None,
-            predictor=_predictor(self, self.precision, self.plan.batch),
+            predictor=_predictor(self),
         )
 
     def region(self, item: int) -> Region:
@@ -184,7 +184,7 @@ class _Segmenter:
         seconds = {"read": clock.lap()}
         turn = Turn(self.device, index)
         output = self._compute(given, turn)
-        agreement = self._agreement(given, turn)
+        same = self._agreement(given, output, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}
         statistics, shares = self._count(output, shard)
         objects = self._write_mask(output.classes.astype(work.dtype), shard.write)
@@ -200,7 +200,7 @@ class _Segmenter:
             peak_memory_bytes(),
             self.requests(),
             self.predictor.batch_size,
-            agreement,
+            same,
             given.skipped(output, work.plan),
         )
 
@@ -221,20 +221,19 @@ class _Segmenter:
             selection=given.selection,
         )
 
-    def _agreement(self, given: _Given, turn: Turn) -> tuple[int, ...]:
+    def _agreement(self, given: _Given, output: ShardOutput, turn: Turn) -> tuple[int, ...]:
         """Voxels of the same class as in float32, and voxels compared; nothing for most shards."""
-        work, shard = self.work, given.shard
-        compared = work.precision != FLOAT32 and is_compared(shard.index, len(work.plan))
-        if given.block is None or not compared:
+        work, reference = self.work, self.predictor.reference
+        if given.block is None or reference is None:
             return ()
-        # Loaded for the one tile: its weights and its program need not stay.
-        reference = _predictor(work, FLOAT32, 1)
-        pair = (self.predictor, reference)
-        return first_tile_agreement(
+        if not is_compared(given.shard.index, len(work.plan)):
+            return ()
+        return agreement(
+            output,
             given.block,
-            shard,
+            given.shard,
             work.plan,
-            pair,
+            (self.predictor, reference),
             work.transform,
             device=turn,
             selection=given.selection,
@@ -291,18 +290,17 @@ def channel_position(mask_axes: int) -> int:
     return 1 if mask_axes == 4 else 0
 
 
-def _predictor(work: SegmentWork, precision: str, batch_size: int) -> Predictor:
+def _predictor(work: SegmentWork) -> Predictor:
     from flows.model import worker_bundle
     from segmentation.predictor import IdentityPredictor, KerasPredictor
 
     if work.model == IDENTITY:
         return IdentityPredictor(len(work.plan.shape))
-    folder = worker_bundle(work.model, work.digest)
     return KerasPredictor(
-        folder,
-        batch_size=batch_size,
+        worker_bundle(work.model, work.digest),
+        batch_size=work.plan.batch,
         threads=work.threads,
-        precision=precision,
+        precision=work.precision,
         fold=work.fold,
         scores=work.scores,
     )

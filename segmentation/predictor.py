@@ -46,6 +46,10 @@ class Predictor(Protocol):
         Channels of the input.
     batch_size : int
         Tiles computed at once; 0 where nothing is computed.
+    fixed : bool
+        Whether tiles of one size are taken only.
+    reference : Predictor or None
+        The same network in float32; None where it computes in that, or nothing.
     """
 
     stride: tuple[int, ...]
@@ -53,6 +57,8 @@ class Predictor(Protocol):
     num_classes: int
     channels: int
     batch_size: int
+    fixed: bool
+    reference: Predictor | None
 
     def predict_classes(self, tiles: NDArray[Any]) -> NDArray[Any]:
         """Classes, shape (batch, *tile), from tiles of shape (batch, *tile, channels)."""
@@ -108,6 +114,8 @@ class NetworkPredictor:
         self.halo = geometry.halo
         self.num_classes = outputs + (head == "sigmoid")
         self.channels = int(model.input_shape[-1])
+        self.fixed = None not in model.input_shape[1:-1]
+        self.reference: Predictor | None = None
         self._model, self._head, self.batch_size = model, head, batch_size
         self._training, self._scores = batch_statistics, scores
         self._compiled: dict[tuple[str, tuple[int, ...]], Callable[[Any], Answers]] = {}
@@ -240,15 +248,17 @@ class KerasPredictor(NetworkPredictor):
         if not is_native(precision):
             logger.info("this CPU has no instructions for %s", precision)
         loaded = load_model(folder)
-        model = inference_network(loaded, card.stride, precision=precision, fold=fold)
-        ending = without_activation(model, card.head) if scores else None
-        super().__init__(
-            ending or model,
-            head=card.head,
-            geometry=geometry,
-            batch_size=batch_size,
-            scores=ending is not None,
-        )
+        full = inference_network(loaded, card.stride, fold=fold)
+        model = inference_network(full, card.stride, precision=precision, fold=False)
+
+        def given(network: keras.Model) -> dict[str, Any]:
+            ending = without_activation(network, card.head) if scores else None
+            known = {"head": card.head, "geometry": geometry, "scores": ending is not None}
+            return {"model": ending or network, **known}
+
+        super().__init__(**given(model), batch_size=batch_size)
+        if model is not full:
+            self.reference = NetworkPredictor(**given(full))
         if self.num_classes != card.num_classes or self.channels != card.channels:
             raise BundleError(
                 f"{folder}: the network has {self.channels} channels and {self.num_classes} "
@@ -268,6 +278,8 @@ class IdentityPredictor:
     num_classes = 0
     channels = 1
     batch_size = 0
+    fixed = False
+    reference: Predictor | None = None
 
     def __init__(self, dimensions: int = 2) -> None:
         self.stride = (1,) * dimensions

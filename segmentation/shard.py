@@ -11,7 +11,7 @@ import numpy as np
 
 from segmentation.evaluation import count_voxels
 from segmentation.metrics.probability import ProbabilityHistogram
-from segmentation.tiling import blend_weights, blend_windows, cut_tile, exact_windows
+from segmentation.tiling import Window, blend_weights, blend_windows, cut_tile, exact_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from segmentation.predictor import Predictor
     from segmentation.region import Region
     from segmentation.skipping import Selection
-    from segmentation.tiling import TileSpec, Window
+    from segmentation.tiling import TileSpec
 
 _Tile = TypeVar("_Tile", "Region", "Window")
 PROBABILITY_LEVELS = 255
@@ -162,7 +162,7 @@ def segment_shard(
     selection : Selection, optional
         What is computed of the shard; the rest becomes background.
     """
-    run = _TileRun(block, shard, plan, predictor, transform, device or nullcontext(), selection)
+    run = TileRun(block, shard, plan, predictor, transform, device or nullcontext(), selection)
     if not plan.spec.exact:
         output = run.blended(keep=probabilities)
     else:
@@ -191,35 +191,12 @@ def shard_probabilities(
 
     The arguments are those of `segment_shard`.
     """
-    run = _TileRun(block, shard, plan, predictor, transform, nullcontext())
+    run = TileRun(block, shard, plan, predictor, transform, nullcontext())
     return run.exact_floats() if plan.spec.exact else run.blended_floats()
 
 
-def first_tile_agreement(
-    block: np.ndarray,
-    shard: Shard,
-    plan: ShardPlan,
-    predictors: tuple[Predictor, Predictor],
-    transform: IntensityTransform | None,
-    *,
-    device: AbstractContextManager[Any] | None = None,
-    selection: Selection | None = None,
-) -> tuple[int, int]:
-    """Voxels that two predictors give the same class, and voxels compared.
-
-    What is compared is the part of the first tile of the shard that the shard writes; the other
-    arguments are those of `segment_shard`, and some tile has to be computed.
-    """
-    given = device or nullcontext()
-    first, second = (
-        _TileRun(block, shard, plan, one, transform, given, selection).first_tile()
-        for one in predictors
-    )
-    return int(np.count_nonzero(first == second)), first.size
-
-
 @dataclass(frozen=True, slots=True)
-class _TileRun:
+class TileRun:
     """The tiles of one shard on their way through the network."""
 
     block: np.ndarray
@@ -243,17 +220,20 @@ class _TileRun:
             self.keep(batch, outputs, result)
         return ShardOutput(_given(result))
 
-    def first_tile(self) -> np.ndarray:
-        """Classes of the voxels that the shard writes of the first tile that is computed."""
+    def first_window(self) -> Window:
+        """The first tile that is computed, and the part of it that the shard writes."""
         if self.plan.spec.exact:
-            window = next(self.batches(exact_windows))[0]
-            tile, kept = window.tile, window.keep
-        else:
-            tile = next(self.batches(blend_windows))[0]
-            kept = tile.intersection(self.shard.write) or tile
+            return next(self.batches(exact_windows))[0]
+        tile = next(self.batches(blend_windows))[0]
+        return Window(tile, tile.intersection(self.shard.write) or tile)
+
+    def classes_in(self, window: Window) -> np.ndarray:
+        """Classes of what is kept of one tile."""
+        stack = self.stack([window.tile])
         with self.device:
-            classes = self.predictor.predict_classes(self.stack([tile]))
-        return classes.reshape(self.plan.spec.tile)[kept.relative_to(tile.start).slices]
+            classes = self.predictor.predict_classes(stack)
+        inside = window.keep.relative_to(window.tile.start).slices
+        return classes.reshape(window.tile.shape)[inside]
 
     def exact_probabilities(self) -> ShardOutput:
         """The same, with the probabilities kept."""
@@ -343,7 +323,7 @@ class _TileRun:
         """Network input: the tiles, normalised, without the axes the network does not see."""
         origin = self.shard.read.start
         pieces = np.stack([cut_tile(self.block, origin, tile) for tile in tiles])
-        seen = self.plan.spec.tile[-len(self.predictor.stride) :]
+        seen = tiles[0].shape[-len(self.predictor.stride) :]
         pieces = pieces.reshape(len(tiles), *seen, pieces.shape[-1])
         return pieces if self.transform is None else self.transform(pieces)
 

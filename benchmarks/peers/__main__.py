@@ -1,6 +1,6 @@
 """maskmill beside what else runs a U-Net over a stack: same weights, same image, same masks.
 
-Run ``python -m benchmarks.peers [--bundle FOLDER] [--planes 6] [--side 1024] [--rounds 5]
+Run ``python -m benchmarks.peers [--bundle FOLDER] [--planes 16] [--side 1024] [--rounds 5]
 [--quick] [--json] [--out FOLDER]``. The settings of every peer are searched first, on two
 sections. Then all take turns, every one in a process of its own; figures are medians of the
 rounds. Seconds are those from the first voxel read to the last one written; what was started
@@ -66,7 +66,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__)
     parser.add_argument("--bundle", help="a trained two-dimensional network of one channel")
-    parser.add_argument("--planes", type=int, default=6)
+    parser.add_argument("--planes", type=int, default=16)
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--width", type=int, default=16)

@@ -34,6 +34,7 @@ class Thresholds:
     """Class 1 from an intensity of 60 % on; knows how many tiles it has seen."""
 
     stride, halo, num_classes, channels, batch_size = (4, 4), (8, 8), 3, 1, 1
+    fixed, reference = False, None
     seen = 0
 
     def predict_classes(self, tiles):
