@@ -20,10 +20,10 @@ def test_a_smaller_batch_gives_the_same_mask_and_is_recorded(
     expected = {k: v for k, v in stored(whole.target).items() if "/c/" in k}
     compile_ = predictor.NetworkPredictor._compile
 
-    def starving(self, shape, *, classes):
+    def starving(self, shape, wanted):
         if shape[0] > 1:
             raise MemoryError
-        return compile_(self, shape, classes=classes)
+        return compile_(self, shape, wanted)
 
     monkeypatch.setattr(predictor.NetworkPredictor, "_compile", starving)
     starved, _ = segment(**fields, force=True)
@@ -40,7 +40,7 @@ def test_the_identity_predictor_has_no_batch(tiny_image):
 def test_a_tile_that_never_fits_fails_its_shard(tiny_image, tiny_bundle, monkeypatch):
     from flows.errors import IncompleteRunError
 
-    def starving(self, shape, *, classes):
+    def starving(self, shape, wanted):
         raise MemoryError("not a byte left")
 
     monkeypatch.setattr(predictor.NetworkPredictor, "_compile", starving)

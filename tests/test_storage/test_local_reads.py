@@ -75,7 +75,7 @@ def test_a_cell_is_what_zarr_writes(dtype, sizes, data):
         shards=shards,
         compressors=BloscCodec(
             cname="zstd",
-            clevel=3,
+            clevel=2,
             shuffle="bitshuffle" if np.dtype(dtype).itemsize == 1 else "shuffle",
             typesize=np.dtype(dtype).itemsize,
         ),
