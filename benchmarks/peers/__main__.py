@@ -44,7 +44,7 @@ def main() -> None:
         reference = str(folder / "untiled.zarr")
         untiled = run_child(replace(spec, target=reference), UNTILED, {}, folder).figures
         peak = run_child(spec, PEAK, {}, folder).figures
-        found = contenders(spec, folder, min(SEARCHED_PLANES, spec.planes))
+        found = contenders(spec, folder, min(SEARCHED_PLANES, spec.planes), reference)
         measured = rounds(
             {one.label: partial(_run, spec, one, folder) for one in found}, options.rounds, tell
         )

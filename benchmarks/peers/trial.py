@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Settings = dict[str, Any]
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
+# Of the voxels, what a setting must have in common with the untiled network to give its masks.
+SAME = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,22 @@ def run_child(spec: Spec, name: str, settings: Settings, folder: Path) -> Watche
     return watch([*command, json.dumps(settings)], environment)
 
 
-def contenders(spec: Spec, folder: Path, planes: int) -> list[Contender]:
-    """All contenders, with the best settings of those that have any."""
+def contenders(spec: Spec, folder: Path, planes: int, reference: str) -> list[Contender]:
+    """All contenders, with the best settings of those that have any.
+
+    MONAI's fastest windows do not overlap, and show at their borders: of its settings the fastest
+    of all and the fastest with the masks of the untiled network are contenders.
+    """
     few = replace(spec, planes=planes, target=str(folder / "search.zarr"))
 
     def best(name: str, candidates: Callable[[Spec], list[Settings]]) -> Contender:
-        return _best(few, folder, name, candidates(few))
+        tried = candidates(few)
+        return _chosen(few, name, tried, _trials(few, folder, name, tried, reference))
 
-    monai = best("monai", monai_window.candidates)
+    windows = monai_window.candidates(few)
+    trials = _trials(few, folder, "monai", windows, reference)
+    monai = _chosen(few, "monai", windows, trials)
+    same = [one for one in trials if one.agreement >= SAME]
     found = [
         Contender("maskmill", "maskmill", {}),
         best("keras predict, half overlap", keras_loops.overlap_candidates),
@@ -77,29 +87,54 @@ def contenders(spec: Spec, folder: Path, planes: int) -> list[Contender]:
         best("ray data", ray_data.candidates),
         Contender("monai, default", "monai", monai_window.DEFAULT),
         Contender("monai, nnU-Net's setting", "monai", monai_window.NNUNET),
-        replace(monai, label="monai, best"),
-        Contender("monai, best, bfloat16", "monai", monai.settings | {"precision": BFLOAT16}),
+        replace(monai, label="monai, fastest"),
+        Contender("monai, fastest, bfloat16", "monai", monai.settings | {"precision": BFLOAT16}),
     ]
+    if same:
+        exact = _chosen(few, "monai", windows, same)
+        settings = exact.settings | {"precision": BFLOAT16}
+        found += [
+            replace(exact, label="monai, same masks"),
+            Contender("monai, same masks, bfloat16", "monai", settings),
+        ]
     if own.has_precision():
         found.insert(1, Contender("maskmill, bfloat16", "maskmill", {"precision": BFLOAT16}))
     return found
 
 
-def _best(few: Spec, folder: Path, name: str, candidates: list[Settings]) -> Contender:
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One setting in the search: what it took, and the share of voxels as in the reference."""
+
+    settings: Settings
+    seconds: float
+    agreement: float
+
+
+def _trials(
+    few: Spec, folder: Path, name: str, candidates: list[Settings], reference: str
+) -> list[_Trial]:
+    """Every setting on a few sections; of a quick run none."""
+    found = []
+    for settings in [] if few.quick else candidates:
+        figures = run_child(few, name, settings, folder).figures
+        same = agreement(figures["mask"], reference, few.planes)
+        found.append(_Trial(settings, figures["seconds"], same))
+        tell(f"search: {name} {settings}: {figures['seconds']:.3f} s, {same:.5f} the same")
+    return found
+
+
+def _chosen(few: Spec, name: str, candidates: list[Settings], trials: list[_Trial]) -> Contender:
     """The fastest of some settings; of a quick run the last, untried."""
     if few.quick:
         return Contender(name, name, candidates[-1], "not searched")
-    seconds = []
-    for settings in candidates:
-        seconds.append(run_child(few, name, settings, folder).figures["seconds"])
-        tell(f"search: {name} {settings}: {seconds[-1]:.3f} s")
-    chosen = candidates[int(np.argmin(seconds))]
+    chosen = min(trials, key=lambda trial: trial.seconds).settings
     shown = ", ".join(f"{key} {value}" for key, value in chosen.items())
     return Contender(name, name, chosen, f"{shown} (of {len(candidates)})")
 
 
-def agreement(mask: str, reference: str) -> float:
-    """Share of voxels that two masks have in common."""
+def agreement(mask: str, reference: str, planes: int | None = None) -> float:
+    """Share of voxels that two masks have in common, in the first planes or in all."""
     first, second = (zarr.open_array(place, mode="r") for place in (mask, reference))
-    same = sum(int(np.count_nonzero(first[z] == second[z])) for z in range(second.shape[0]))
-    return same / second.size
+    shares = [np.mean(first[z] == second[z]) for z in range(planes or second.shape[0])]
+    return float(np.mean(shares))
