@@ -27,7 +27,7 @@ MEBIBYTE = 2**20
 # Resident memory of a worker before its first shard, on Ray as in the command itself;
 # tests/test_flows/test_memory.py holds it.
 RESERVED_IDENTITY = 256 * MEBIBYTE
-RESERVED_KERAS = 736 * MEBIBYTE
+RESERVED_KERAS = 784 * MEBIBYTE
 # Of a process that trains, without what a step holds.
 RESERVED_TRAINING = 1024 * MEBIBYTE
 # The weights themselves, and once more while they are read.
