@@ -49,7 +49,7 @@ def connect(address: str, options: dict[str, Any]) -> None:
     """
     _knock(address)
     try:
-        with _own_signals(), nullcontext() if address == LOCAL else _unsaid():
+        with nullcontext() if address == LOCAL else _unsaid():
             _init(address, options)
     except ValueError:
         raise
@@ -64,6 +64,8 @@ def connect(address: str, options: dict[str, Any]) -> None:
         raise WorkerStartError(
             f"Ray could not be started or reached ({reason}); run the same command again"
         ) from error
+    finally:
+        own_signals()
 
 
 def _init(address: str, options: dict[str, Any]) -> None:
@@ -172,14 +174,11 @@ def _unsaid() -> Iterator[None]:
         os.close(kept)
 
 
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep the process's answer to SIGTERM: Ray would exit where we stop at a shard border."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def own_signals() -> None:
+    """Put the process's own answer to SIGTERM back: Ray's would end it, or write a stack trace.
+
+    Ray takes the signal whatever thread it is started in; only the main one can take it back.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGTERM, handler)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flows.background import in_background
 from flows.logs import current_fields, is_logging
 from flows.ray_actor import Actor, Surroundings
-from flows.ray_cluster import cluster_errors, connect
+from flows.ray_cluster import cluster_errors, connect, own_signals
 from flows.ray_drive import drive
 from flows.ray_meter import PoolMeter
 from flows.ray_pool import Member, Pool
@@ -108,6 +108,7 @@ class RayExecutor:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             ahead.result()
+            own_signals()
         if not self._started:
             self._connect()
 

@@ -1,3 +1,4 @@
+import ctypes
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from flows import ray_drive
 from flows.executors import MAX_ATTEMPTS, Outcome, SerialExecutor, WorkerStartError
 from flows.logs import VARIABLE, log_fields
 from flows.ray_actor import Surroundings
-from flows.ray_cluster import cluster_errors
+from flows.ray_cluster import cluster_errors, own_signals
 from flows.ray_executor import RayExecutor
 from flows.ray_pool import IN_FLIGHT
 from storage.graphs import compute_each
@@ -259,6 +260,21 @@ def add(first, second):
 def test_signals_are_left_to_the_process(ray_executor):
     """Ray would exit at SIGTERM, where a run stops at a shard border."""
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_that_a_library_took_in_another_thread_is_taken_back():
+    told = []
+    before = signal.signal(signal.SIGTERM, lambda *_: told.append("python"))
+    try:
+        # As Ray does it: below Python, which does not see it. The signal would be ignored.
+        ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(1))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert told == []
+        own_signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert told == ["python"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_workers_load_no_framework_the_work_does_not_need(one_ray_worker):
