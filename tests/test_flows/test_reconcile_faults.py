@@ -57,6 +57,17 @@ def started(folder, name):
         process.wait()
 
 
+@contextmanager
+def at_work(folder, name):
+    """The command alone, stopped while it holds a volume: whoever starts next, both have work."""
+    with started(folder, name) as process:
+        assert wait_for(
+            lambda: process.poll() is not None or stopped_while_it_holds(folder, process), SECONDS
+        )
+        assert process.returncode is None, (folder.parent / f"{name}.err").read_text()
+        yield process
+
+
 def document(folder, name):
     return json.loads((folder.parent / f"{name}.out").read_text())
 
@@ -102,11 +113,9 @@ def published(folder):
 
 
 def test_two_at_once_segment_each_volume_once(prefect_harness, plates):
-    with started(plates, "one") as one, started(plates, "other") as other:
-        # The first is stopped for a while, so that both have work however slow the machine is.
-        assert wait_for(lambda: one.poll() is not None or stopped_while_it_holds(plates, one))
+    with at_work(plates, "one") as one, started(plates, "other") as other:
         before = published(plates)
-        assert wait_for(lambda: other.poll() is not None or published(plates) > before + 2)
+        assert wait_for(lambda: other.poll() is not None or published(plates) > before + 2, SECONDS)
         one.send_signal(signal.SIGCONT)
         codes = [process.wait(SECONDS) for process in (one, other)]
     assert codes == [0, 0], (plates.parent / "one.err").read_text()
@@ -121,8 +130,9 @@ def test_two_at_once_segment_each_volume_once(prefect_harness, plates):
 
 
 def test_what_a_killed_one_held_is_taken_over(prefect_harness, plates):
-    with started(plates, "one") as one, started(plates, "other") as other:
-        assert wait_for(lambda: one.poll() is not None or stopped_while_it_holds(plates, one))
+    with at_work(plates, "one") as one, started(plates, "other") as other:
+        before = published(plates)
+        assert wait_for(lambda: other.poll() is not None or published(plates) > before, SECONDS)
         one.kill()
         assert one.wait() == -signal.SIGKILL, (plates.parent / "one.err").read_text()
         held = [Path(lock).parent for lock in plates.rglob(RUN_LOCK)]
