@@ -10,9 +10,8 @@ import numpy as np
 
 from segmentation.bundle import BundleError, load_card, load_model
 from segmentation.networks.heads import read_classes, read_probabilities
-from segmentation.networks.inference import inference_network
+from segmentation.networks.inference import inference_network, scores_network
 from segmentation.networks.runtime import configure, import_keras
-from segmentation.networks.scores import without_activation
 from segmentation.networks.variants import is_native
 from segmentation.out_of_memory import is_out_of_memory
 
@@ -252,7 +251,7 @@ class KerasPredictor(NetworkPredictor):
         model = inference_network(full, card.stride, precision=precision, fold=False)
 
         def given(network: keras.Model) -> dict[str, Any]:
-            ending = without_activation(network, card.head) if scores else None
+            ending = scores_network(network, card.head, card.stride) if scores else None
             known = {"head": card.head, "geometry": geometry, "scores": ending is not None}
             return {"model": ending or network, **known}
 

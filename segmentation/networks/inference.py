@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,18 @@ import numpy as np
 
 from segmentation.mismatch import smooth_noise
 from segmentation.networks.fold import fold_batch_norm
+from segmentation.networks.runtime import import_keras
+from segmentation.networks.scores import without_activation
 from segmentation.networks.variants import computed_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import keras
     from numpy.typing import NDArray
 
 FLOAT32 = "float32"
-# Probabilities of the folded network may differ from those of the network itself by rounding.
+# Probabilities of a changed network may differ from those of the network itself by rounding.
 TOLERANCE = 1e-5
 # Voxels along each axis of the tile on which the two are compared, by number of axes.
 EXTENT = {2: 64, 3: 16}
@@ -73,32 +76,77 @@ def _failure(model: Any, tile: NDArray[np.float32]) -> Exception | None:
     return None
 
 
+def scores_network(model: keras.Model, head: str, stride: Sequence[int]) -> keras.Model | None:
+    """The network in front of its last activation, where that is found to change nothing.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of any precision; its head is computed in float32.
+    head : "softmax" or "sigmoid"
+        How its output is read.
+    stride : sequence of int
+        Of the network.
+
+    Returns
+    -------
+    keras.Model or None
+        None where its end is another one, or where the scores do not give its probabilities.
+    """
+    activation = getattr(import_keras().activations, head)
+    return _checked(
+        "Classes are not chosen by scores",
+        model,
+        partial(without_activation, head=head),
+        stride,
+        lambda scores: np.asarray(activation(scores), np.float32),
+    )
+
+
 def _checked_fold(model: keras.Model, stride: Sequence[int]) -> keras.Model:
     """The folded network, or the model itself where the two disagree."""
-    folded = fold_batch_norm(model)
-    if folded is model:
-        return model
+    return _checked("BatchNorm is not folded", model, fold_batch_norm, stride) or model
+
+
+def _checked(
+    otherwise: str,
+    model: keras.Model,
+    change: Callable[[keras.Model], keras.Model | None],
+    stride: Sequence[int],
+    read: Callable[[NDArray[np.float32]], NDArray[np.float32]] = np.asarray,
+) -> keras.Model | None:
+    """Another network with the same probabilities on a small tile; None where there is none.
+
+    Parameters
+    ----------
+    otherwise : str
+        What is said where the other network cannot be used.
+    change : callable
+        Makes it; the model itself or None where there is nothing to change.
+    read : callable
+        From the answers of the other network to probabilities.
+    """
     try:
-        difference = _difference(model, folded, stride)
+        changed = change(model)
+        if changed is None or changed is model:
+            return None
+        tile = _noise(model, stride)
+        difference = float(np.abs(read(_answers(changed, tile)) - _answers(model, tile)).max())
     except Exception as error:
-        # Backends have errors of their own for a tile too small for unpadded layers.
-        logger.warning("BatchNorm is not folded, since it cannot be checked: %s", error)
-        return model
+        # Keras has errors of its own for layers that cannot be built again, backends for a tile
+        # that is too small for unpadded layers.
+        logger.warning("%s, since that cannot be checked: %s", otherwise, error)
+        return None
     # Not a number is not within the tolerance either.
     if difference <= TOLERANCE:
-        return folded
+        return changed
     logger.warning(
-        "BatchNorm is not folded: probabilities would change by up to %.2g; expected %g at most",
+        "%s: probabilities would change by up to %.2g; expected %g at most",
+        otherwise,
         difference,
         TOLERANCE,
     )
-    return model
-
-
-def _difference(model: Any, folded: Any, stride: Sequence[int]) -> float:
-    """Largest difference of probabilities on one small tile."""
-    tile = _noise(model, stride)
-    return float(np.abs(_answers(folded, tile) - _answers(model, tile)).max())
+    return None
 
 
 def _noise(model: Any, stride: Sequence[int]) -> NDArray[np.float32]:
@@ -112,4 +160,16 @@ def _noise(model: Any, stride: Sequence[int]) -> NDArray[np.float32]:
 
 
 def _answers(model: Any, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(model(tile, training=False), np.float32)
+    """What a network gives for a tile; no more than a run of it holds."""
+    if tile[..., 0].size <= max(extent**axes for axes, extent in EXTENT.items()):
+        return np.asarray(model(tile, training=False), np.float32)
+    # Layer by layer, Keras keeps what every layer gave until the last one has run.
+    if import_keras().backend.backend() == "jax":
+        import jax
+
+        compiled = jax.jit
+    else:
+        import tensorflow
+
+        compiled = partial(tensorflow.function, autograph=False)
+    return np.asarray(compiled(partial(model, training=False))(tile), np.float32)
