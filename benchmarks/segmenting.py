@@ -23,7 +23,6 @@ from flows.progress import Progress
 from flows.run import Run, new_attempt, open_run, run_directory
 from flows.scoring import aggregate
 from segmentation.agreement import first_part
-from segmentation.metrics.counting import count_planes
 from segmentation.planner import IN_FLIGHT
 from storage.blobs import Blobs
 from storage.stores import join_url
@@ -160,6 +159,8 @@ def begin(threads: int, **fields: Any) -> Segmentation:
 def _warm(function: Any, work: SegmentWork) -> None:
     """Compile the network for the shapes of the plan, and load the kernel that counts."""
     if work.truth is not None:
+        from segmentation.metrics.counting import count_planes
+
         plane = np.zeros((1, 8, 8), np.uint8)
         count_planes(plane, plane, work.truth.num_classes, work.truth.ignore_label)
     predictor, spec = function.predictor, work.plan.spec

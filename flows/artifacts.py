@@ -18,7 +18,6 @@ from flows.progress import Progress
 from flows.report.markdown import render_markdown, table_rows
 from flows.report.safe import cell_safe, markdown_safe
 from flows.report.worst_picture import picture_markdown
-from flows.train_result import headline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,22 +101,19 @@ def progress_artifact(label: str) -> Callable[[float], None]:
     return tell
 
 
-def leave_training(result: dict[str, Any], *, key: str, name: str, report: str) -> None:
+def leave_training(found: dict[str, Any], *, key: str, name: str) -> None:
     """Scores per class of the part to judge by, and the link to the report of a training.
 
     Parameters
     ----------
-    result : dict
-        Document of the training.
+    found : dict
+        What the command says of the training.
     key : str
         First digits of its digest.
     name : str
         Of the bundle.
-    report : str
-        Path of report.html.
     """
-    found = headline(result)
     rows = [{"class": label, "dice": dice} for label, dice in found["dice"].items()]
     described = f"{name}, {found['scored_on']}"
     leave_table(rows, key=f"maskmill-{key}-classes", description=described)
-    leave_link(report, key=f"maskmill-{key}-report")
+    leave_link(found["report"], key=f"maskmill-{key}-report")

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.collect import Statistics
-from flows.count_work import CaseVoxels, CountWork
 from flows.executors import SerialExecutor
 from flows.label_check import check_values
 from flows.learned import learned_voxels
@@ -23,7 +21,6 @@ from flows.small_volumes import is_small, scheduler_for
 from flows.tally import shard_counts
 from flows.voxel_result import found_in, voxel_result
 from flows.work import Truth
-from segmentation.evaluation import Measures
 from storage.label_values import label_values
 from storage.ome_labels import parse_label_classes
 from storage.volume import open_image
@@ -31,6 +28,8 @@ from storage.volume import open_image
 if TYPE_CHECKING:
     import threading
 
+    from flows.collect import Statistics
+    from flows.count_work import CountWork
     from flows.executors import Executor
     from flows.progress import ProgressMaker
 
@@ -122,7 +121,7 @@ def aggregate(
 def collect_run(run: Run) -> dict[str, Any]:
     """Merge the records of a run that has all of them; write result.json."""
     key, work = truth_key(run), _count_work(run)
-    statistics = Statistics.empty(work) if work is not None else None
+    statistics = _no_statistics(work) if work is not None else None
     shares = np.zeros(truth_classes(run.prepared), np.int64)
     counted = np.zeros(len(run.plan), bool)
     compared = np.zeros(2, np.int64)
@@ -148,11 +147,21 @@ def _count_work(run: Run) -> CountWork | None:
     truth = run_truth(run)
     if truth is None:
         return None
+    # Numba and SciPy, which a run without truth does without.
+    from flows.count_work import CaseVoxels, CountWork
+    from segmentation.evaluation import Measures
+
     base = run.prepared.layout
     dimensions = len(base.shapes[0])
     measures = Measures(truth.num_classes, truth.ignore_label, image_axes=min(3, dimensions))
     case = CaseVoxels(truth.volume, (open_image(run.target).volumes[0],), None, run.plan)
     return CountWork((case,), measures)
+
+
+def _no_statistics(work: CountWork) -> Statistics:
+    from flows.collect import Statistics
+
+    return Statistics.empty(work)
 
 
 def _count_again(run: Run, work: CountWork, key: str, execution: Execution) -> None:

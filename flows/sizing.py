@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 MEBIBYTE = 2**20
 # Resident memory of a worker before its first shard, on Ray as in the command itself;
 # tests/test_flows/test_memory.py holds it.
-RESERVED_IDENTITY = 256 * MEBIBYTE
-RESERVED_KERAS = 784 * MEBIBYTE
+RESERVED_IDENTITY = 192 * MEBIBYTE
+RESERVED_KERAS = 736 * MEBIBYTE
+# Numba, SciPy and the kernels that compare with a truth.
+RESERVED_COUNTING = 128 * MEBIBYTE
 # Of a process that trains, without what a step holds.
 RESERVED_TRAINING = 1024 * MEBIBYTE
 # The weights themselves, and once more while they are read.
@@ -80,8 +82,9 @@ def call_voxels(job: PlanJob, image: Image, model: Model, dtype: str) -> int:
 def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) -> Needs:
     itemsize = np.dtype(image.volumes[0].dtype).itemsize
     mask = np.dtype(dtype).itemsize
+    counting = RESERVED_COUNTING if getattr(job, "truth", None) else 0
     if model.card is None:
-        return Needs(RESERVED_IDENTITY, itemsize, 2 * mask, 4 * itemsize, ENCODED * mask)
+        return Needs(RESERVED_IDENTITY + counting, itemsize, 2 * mask, 4 * itemsize, ENCODED * mask)
     classes = len(model.card.classes)
     exact, keeps = model.card.exact, getattr(job, "probabilities", False)
     blending = 0 if exact else 4 * (classes + 1)
@@ -94,7 +97,7 @@ def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) 
     low = math.ceil(model.card.activation_bytes * LOW_PRECISION_SHARE) + ends
     is_low = run_precision(job.precision, model) != FLOAT32
     return Needs(
-        reserved=RESERVED_KERAS + WEIGHT_COPIES * _weight_bytes(model),
+        reserved=RESERVED_KERAS + counting + WEIGHT_COPIES * _weight_bytes(model),
         read_voxel=channels * itemsize,
         write_voxel=2 * mask + blending + kept,
         tile_voxel=low if is_low else whole,

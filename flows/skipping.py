@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestError
 from segmentation.coarse_level import CoarseLevel, coarse_level
-from segmentation.metrics.statistics import clopper_pearson
 from segmentation.shard import read_block
 from segmentation.skipping import Selection, SkipRule, select_blocks
 from storage.blobs import Blobs
@@ -213,6 +212,9 @@ def _rates(counts: Mapping[str, int]) -> dict[str, Any]:
     if not drawn:
         why = "no block was drawn" if counts["skipped_blocks"] else "no block is empty"
         return {"false_skip_rate": None, "interval": None, "undefined": why}
+    # SciPy, which a run that skips nothing does without.
+    from segmentation.metrics.statistics import clopper_pearson
+
     low, high = clopper_pearson(counts["false_blocks"], drawn, LEVEL)
     interval = {
         "of": "empty blocks with a voxel that is not background",

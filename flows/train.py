@@ -83,7 +83,7 @@ def train_volumes(job: TrainJob) -> dict[str, Any]:
     finally:
         executor.close()
     summary = summarised(run, result) | _handed_over(run)
-    leave_training(result, key=run.digest[:8], name=run.folder.name, report=summary["report"])
+    leave_training(summary, key=run.digest[:8], name=run.folder.name)
     return summary
 
 

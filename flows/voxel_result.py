@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from segmentation.audit.evaluation import evaluation_findings
 from segmentation.audit.thresholds import EvaluationThresholds
-from segmentation.metrics.probability import ProbabilityHistogram
-from segmentation.metrics.probability_scores import probability_scores
-from segmentation.metrics.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +27,11 @@ def voxel_result(
     names : sequence of str
         Class names by value.
     """
+    # Numba and SciPy, which a run without truth does without.
+    from segmentation.metrics.probability import ProbabilityHistogram
+    from segmentation.metrics.probability_scores import probability_scores
+    from segmentation.metrics.summary import summarise
+
     result = summarise(statistics.volumes(0, cases), names)
     result["map"] = statistics.map()
     if "probability" in statistics.sums:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from segmentation.evaluation import count_voxels
-from segmentation.metrics.probability import ProbabilityHistogram
 from segmentation.tiling import Window, blend_weights, blend_windows, cut_tile, exact_windows
 
 if TYPE_CHECKING:
@@ -332,6 +330,10 @@ def evaluate_shard(
     output: ShardOutput, truth: np.ndarray, num_classes: int, ignore_label: int | None = None
 ) -> dict[str, np.ndarray]:
     """Statistics of one shard while its voxels are in memory; see `segmentation.evaluation`."""
+    # Numba and SciPy: a worker without truth does without them.
+    from segmentation.evaluation import count_voxels
+    from segmentation.metrics.probability import ProbabilityHistogram
+
     found = {"planes/0": count_voxels(truth, output.classes, num_classes, ignore_label)}
     if output.probabilities is not None:
         levels = np.moveaxis(output.probabilities, -1, 0)

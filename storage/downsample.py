@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from storage import downsample_kernels as kernels
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -79,13 +78,20 @@ def mean_downsample(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     return _reduce(_mean_kernels(block.dtype, factors), block, factors)
 
 
+# Kernels are imported where they are needed: Numba is slow to import, and large.
+
+
 def _mode_kernels(factors: Sequence[int]) -> Any:
+    from storage import downsample_kernels as kernels
+
     return {PLANAR: kernels.mode_planar_kernel, CUBIC: kernels.mode_cubic_kernel}.get(
         _trimmed(factors), kernels.mode_kernel
     )
 
 
 def _mean_kernels(dtype: np.dtype[Any], factors: Sequence[int]) -> Any:
+    from storage import downsample_kernels as kernels
+
     if dtype.kind == "f":
         return kernels.mean_float_kernel
     halving = _trimmed(factors) in (PLANAR, CUBIC) and dtype.itemsize <= SUMMABLE_BYTES

@@ -114,6 +114,7 @@ def small_cells(cell_bytes=(2**11, 2**13), chunk=16, plane=8):
         patch.setattr(plan, "TRIVIAL_SHARD_VOXELS", 1)
         patch.setattr(sizing, "RESERVED_IDENTITY", 0)
         patch.setattr(sizing, "RESERVED_KERAS", 0)
+        patch.setattr(sizing, "RESERVED_COUNTING", 0)
         # Tiny objects need not survive a power cut; waiting for the disk takes most of the time.
         patch.setattr(os, "fsync", lambda _descriptor: None)
         yield

@@ -56,6 +56,15 @@ except SystemExit as left:
 """
 
 
+def test_a_flow_and_its_workers_import_nothing_that_only_counting_needs():
+    """They are 90 MiB in every worker, and a second of every command."""
+    code = "import sys, flows.segment, flows.work; print({'numba', 'scipy'} & set(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
+    )
+    assert loaded.stdout == "set()\n"
+
+
 def test_the_driver_of_a_ray_run_never_loads_the_network(tmp_path, tiny_bundle):
     rng = np.random.default_rng(1)
     voxels = rng.integers(0, 256, (4, 300, 300), np.uint8)

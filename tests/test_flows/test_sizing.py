@@ -4,7 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.sizing import MEBIBYTE, RESERVED_IDENTITY, RESERVED_KERAS, plan_shards
+from flows.sizing import (
+    MEBIBYTE,
+    RESERVED_COUNTING,
+    RESERVED_IDENTITY,
+    RESERVED_KERAS,
+    plan_shards,
+)
 from segmentation.bundle import MODEL_FILE
 from segmentation.region import Region
 from storage.labels import LabelLayout
@@ -35,10 +41,11 @@ def network(folder, *, exact=True):
     return SimpleNamespace(card=card, folder=folder)
 
 
-def projected(model, *, depth, dtype="uint8", probabilities=False, channels=1):
+def projected(model, *, depth, dtype="uint8", channels=1, **wanted):
     """Bytes of a plan whose shards are a cell of 4 × 64 × 64 each."""
     shape, cell = (depth, SIDE, SIDE), (4, SIDE, SIDE)
-    job = SimpleNamespace(memory=10**12, workers=1, probabilities=probabilities, precision=None)
+    asked = {"probabilities": False, "precision": None, "truth": None} | wanted
+    job = SimpleNamespace(memory=10**12, workers=1, **asked)
     image = SimpleNamespace(volumes=[SimpleNamespace(dtype=dtype)])
     mask = dtype if model.card is None else "uint8"
     layout = LabelLayout("zyx", (shape,), (cell,), (cell,))
@@ -78,6 +85,13 @@ def test_without_a_network_voxels_are_as_large_as_the_images():
     found, tiles = projected(SimpleNamespace(card=None), depth=12, dtype="uint16")
     shard = 3 * CELL * (2 + 4) + CELL * 8
     assert found == RESERVED_IDENTITY + shard + tiles * 8
+
+
+def test_what_counts_is_there_with_a_truth_only(folder):
+    for model in (network(folder), SimpleNamespace(card=None)):
+        without, _ = projected(model, depth=12)
+        found, _ = projected(model, depth=12, truth="truth")
+        assert found - without == RESERVED_COUNTING
 
 
 def test_the_program_is_most_of_a_small_plan(folder):
