@@ -22,6 +22,8 @@ Voxels = Any
 MEBIBYTE = 2**20
 IN_FLIGHT = 3
 SMALL_ENOUGH = 1.02
+# What a plan may cost that does well, over the cheapest one.
+WELL = 2
 MAX_CELLS_PER_AXIS = 8
 ASSUMED_COST = TileCost()
 TILE_EXTENTS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048)
@@ -156,15 +158,25 @@ def _best(found: Sequence[Candidates], memory_bytes: int) -> Choice:
     """Of the candidates within 2 % of the cheapest, the one that needs least memory."""
     affordable = [part.affordable(memory_bytes) for part in found]
     if not affordable[0].any():
-        least = int(found[0].needed.min())
         raise ValueError(
             f"memory {memory_bytes // MEBIBYTE} MiB is too little for one shard; "
-            f"the smallest plan needs {-(-least // MEBIBYTE)} MiB a worker (--memory)"
+            f"{_enough(found[0])}"
         )
     pairs = list(zip(found, affordable, strict=True))
     cheapest = min(part.cost[fits].min() for part, fits in pairs if fits.any())
     best = [part.least(fits & (part.cost <= cheapest * SMALL_ENOUGH)) for part, fits in pairs]
     return min(one for one in best if one is not None)[2]
+
+
+def _enough(candidates: Candidates) -> str:
+    """The least memory that will do, and where that is slow, what would do well."""
+    needed, cost = candidates.needed, candidates.cost
+    least, well = int(needed.min()), int(needed[cost <= WELL * cost.min()].min())
+    text = f"the smallest plan needs {-(-least // MEBIBYTE)} MiB a worker (--memory)"
+    if well == least:
+        return text
+    times = float(cost[needed == least].min() / cost[needed == well].min())
+    return f"{text}; {-(-well // MEBIBYTE)} MiB make it {times:.0f} times as fast"
 
 
 def _batch(spec: TileSpec, cost: TileCost, write_voxels: int, tiles_in_memory: int) -> int:

@@ -137,6 +137,27 @@ def test_refusal_names_a_budget_that_works_and_is_not_generous():
     assert make_plan(**request_, memory_bytes=least).projected_bytes == least
 
 
+def test_refusal_says_what_does_well_where_the_least_is_slow():
+    """With a halo the smallest tile is nearly all border."""
+    request_ = {
+        "shape": (256, 256, 256),
+        "region": Region.whole((256, 256, 256)),
+        "cell": (64, 64, 64),
+        "stride": (4, 4, 4),
+        "halo": (24, 24, 24),
+        "network_axes": 3,
+        "needs": Needs(2**20, read_voxel=1, write_voxel=1, tile_voxel=100, cell_voxel=2),
+    }
+    with pytest.raises(ValueError, match=r"; \d+ MiB make it \d+ times as fast$") as refused:
+        make_plan(**request_, memory_bytes=2**20)
+    well, times = map(int, re.findall(r"(\d+) MiB make it (\d+) times", str(refused.value))[0])
+    slow = make_plan(**request_, memory_bytes=budget_named_by(refused.value))
+    quick = make_plan(**request_, memory_bytes=well * MEBIBYTE)
+    # Tiles between the sizes of the first search may do a little better.
+    assert 0.5 * times < slow.amplification / quick.amplification < 2 * times
+    assert quick.amplification <= 2 * make_plan(**request_, memory_bytes=2**40).amplification
+
+
 def test_a_single_shard_is_alone_in_flight():
     plan = make_plan(
         shape=(64, 128, 128),
