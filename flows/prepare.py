@@ -142,7 +142,7 @@ def prepare(job: PlanJob, model: Model | None = None) -> Prepared:
     container, source = _container(job, image)
     truth = _open_truth(job, layout.shapes[0])
     cost = known_cost(job, model)
-    plan = plan_shards(job, image, model, layout, region, channels, dtype, cost)
+    plan = plan_shards(job, image, model, layout, region, channels, dtype, cost, truth)
     skipping = plan_skipping(job, image, model, layout)
     identity = _identity(job, image, model, plan)
     identity |= {"skipping": skipping.identity()} if skipping else {}
@@ -163,7 +163,8 @@ def measured_now(job: PlanJob, prepared: Prepared, executor: Executor) -> Prepar
     image, model, dtype = prepared.image, prepared.model, prepared.dtype
     cost = measure_cost(job, model, executor, call_voxels(job, image, model, dtype))
     channels, region = check_channels(job.channels, image, model), prepared.plan.region
-    plan = plan_shards(job, image, model, prepared.layout, region, channels, dtype, cost)
+    given = (prepared.layout, region, channels, dtype, cost, prepared.truth)
+    plan = plan_shards(job, image, model, *given)
     return replace(prepared, plan=plan)
 
 

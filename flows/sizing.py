@@ -29,7 +29,7 @@ MEBIBYTE = 2**20
 RESERVED_IDENTITY = 192 * MEBIBYTE
 RESERVED_KERAS = 736 * MEBIBYTE
 # Numba, SciPy and the kernels that compare with a truth.
-RESERVED_COUNTING = 128 * MEBIBYTE
+RESERVED_COUNTING = 144 * MEBIBYTE
 # Of a process that trains, without what a step holds.
 RESERVED_TRAINING = 1024 * MEBIBYTE
 # The weights themselves, and once more while they are read.
@@ -47,6 +47,7 @@ def plan_shards(
     channels: int,
     dtype: str,
     cost: TileCost | None = None,
+    truth: Image | None = None,
 ) -> ShardPlan:
     """The plan of a job; its tiles and shards are as large as the memory of a worker allows.
 
@@ -64,7 +65,7 @@ def plan_shards(
         stride=stride,
         halo=halo,
         network_axes=len(layout.axes) - ones,
-        needs=_needs(job, image, model, channels, dtype),
+        needs=_needs(job, image, model, channels, dtype, truth),
         memory_bytes=job.memory or default_memory(job.workers),
         tile=(1,) * ones + card.tile if fixed and card and card.tile else None,
         exact=card is None or card.exact,
@@ -74,17 +75,23 @@ def plan_shards(
 
 def call_voxels(job: PlanJob, image: Image, model: Model, dtype: str) -> int:
     """Voxels of the largest call of a network that a worker's memory allows."""
-    needs = _needs(job, image, model, model.card.channels if model.card else 1, dtype)
-    spare = (job.memory or default_memory(job.workers)) - needs.reserved
+    channels = model.card.channels if model.card else 1
+    needs = _needs(job, image, model, channels, dtype, None)
+    counting = RESERVED_COUNTING if job.truth else 0
+    spare = (job.memory or default_memory(job.workers)) - needs.reserved - counting
     return max(0, spare) // needs.tile_voxel
 
 
-def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) -> Needs:
-    itemsize = np.dtype(image.volumes[0].dtype).itemsize
+def _needs(
+    job: PlanJob, image: Image, model: Model, channels: int, dtype: str, truth: Image | None
+) -> Needs:
+    itemsize = _itemsize(image)
     mask = np.dtype(dtype).itemsize
-    counting = RESERVED_COUNTING if getattr(job, "truth", None) else 0
+    # The class of a voxel, and its truth.
+    labels = mask + (_itemsize(truth) if truth else 0)
+    counting = RESERVED_COUNTING if truth else 0
     if model.card is None:
-        return Needs(RESERVED_IDENTITY + counting, itemsize, 2 * mask, 4 * itemsize, ENCODED * mask)
+        return Needs(RESERVED_IDENTITY + counting, itemsize, labels, 4 * itemsize, ENCODED * mask)
     classes = len(model.card.classes)
     exact, keeps = model.card.exact, getattr(job, "probabilities", False)
     blending = 0 if exact else 4 * (classes + 1)
@@ -99,7 +106,7 @@ def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) 
     return Needs(
         reserved=RESERVED_KERAS + counting + WEIGHT_COPIES * _weight_bytes(model),
         read_voxel=channels * itemsize,
-        write_voxel=2 * mask + blending + kept,
+        write_voxel=labels + blending + kept,
         tile_voxel=low if is_low else whole,
         cell_voxel=ENCODED * mask,
         # The tile on which the precisions are compared.
@@ -107,6 +114,11 @@ def _needs(job: PlanJob, image: Image, model: Model, channels: int, dtype: str) 
         # What goes in, as read and normalised; then the probabilities that come out.
         wait_voxel=max(8 * channels, probabilities),
     )
+
+
+def _itemsize(image: Image) -> int:
+    """Bytes of a voxel."""
+    return int(np.dtype(image.volumes[0].dtype).itemsize)
 
 
 def _weight_bytes(model: Model) -> int:

@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from flows.work import SegmentWork
 
 CROWD = (1, 2)
-PLANE = 1024
 WIDTH, DEPTH = 16, 3
 
 
-def measure_workers(folder: Path, shards: int, rounds: int, extent: int = PLANE) -> dict[str, Any]:
+def measure_workers(folder: Path, shards: int, rounds: int, extent: int) -> dict[str, Any]:
     """Voxels a second of one and of two workers, interleaved; medians and ratios.
 
     Parameters

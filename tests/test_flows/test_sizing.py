@@ -41,15 +41,16 @@ def network(folder, *, exact=True):
     return SimpleNamespace(card=card, folder=folder)
 
 
-def projected(model, *, depth, dtype="uint8", channels=1, **wanted):
+def projected(model, *, depth, dtype="uint8", channels=1, probabilities=False, truth=None):
     """Bytes of a plan whose shards are a cell of 4 × 64 × 64 each."""
     shape, cell = (depth, SIDE, SIDE), (4, SIDE, SIDE)
-    asked = {"probabilities": False, "precision": None, "truth": None} | wanted
-    job = SimpleNamespace(memory=10**12, workers=1, **asked)
+    job = SimpleNamespace(memory=10**12, workers=1, probabilities=probabilities, precision=None)
     image = SimpleNamespace(volumes=[SimpleNamespace(dtype=dtype)])
     mask = dtype if model.card is None else "uint8"
     layout = LabelLayout("zyx", (shape,), (cell,), (cell,))
-    plan = plan_shards(job, image, model, layout, Region.whole(shape), channels, mask)
+    truth = SimpleNamespace(volumes=[SimpleNamespace(dtype=truth)]) if truth else None
+    region = Region.whole(shape)
+    plan = plan_shards(job, image, model, layout, region, channels, mask, truth=truth)
     # Without a network a tile may be a whole volume as small as this one.
     assert plan.shard_shape == (cell if model.card else shape)
     voxels = plan.batch * plan.spec.voxels
@@ -61,10 +62,10 @@ CELL = 4 * SIDE * SIDE
 
 @pytest.mark.parametrize(("depth", "in_flight"), [(4, 1), (8, 2), (12, 3), (400, 3)])
 def test_shards_in_flight_are_as_many_as_there_are(folder, depth, in_flight):
-    # Read 2; class and truth 2; encoded 4; in the network 100, input twice 8, probabilities 12, 1;
+    # Read 2; class 1; encoded 4; in the network 100, input twice 8, probabilities 12, 1;
     # input twice in every other shard.
     found, tiles = projected(network(folder), depth=depth, dtype="uint16")
-    shards = in_flight * CELL * (2 + 2 + 4) + (in_flight - 1) * tiles * 8
+    shards = in_flight * CELL * (2 + 1 + 4) + (in_flight - 1) * tiles * 8
     assert found == RESERVED_KERAS + 2 * WEIGHTS + shards + tiles * (100 + 8 + 12 + 1)
 
 
@@ -83,15 +84,15 @@ def test_a_blended_network_holds_sums_of_probabilities_and_of_weights(folder):
 
 def test_without_a_network_voxels_are_as_large_as_the_images():
     found, tiles = projected(SimpleNamespace(card=None), depth=12, dtype="uint16")
-    shard = 3 * CELL * (2 + 4) + CELL * 8
+    shard = 3 * CELL * (2 + 2) + CELL * 8
     assert found == RESERVED_IDENTITY + shard + tiles * 8
 
 
 def test_what_counts_is_there_with_a_truth_only(folder):
     for model in (network(folder), SimpleNamespace(card=None)):
         without, _ = projected(model, depth=12)
-        found, _ = projected(model, depth=12, truth="truth")
-        assert found - without == RESERVED_COUNTING
+        found, _ = projected(model, depth=12, truth="uint32")
+        assert found - without == RESERVED_COUNTING + 3 * CELL * 4
 
 
 def test_the_program_is_most_of_a_small_plan(folder):
