@@ -1,7 +1,7 @@
 """How the pipeline grows: shards for the driver, workers, nodes, and what that means for more.
 
 Run ``python -m benchmarks.scale driver [--shards 10000,100000,1000000] [--store disk|s3]``,
-``… workers [--shards 16] [--rounds 5]``, ``… nodes`` or ``… model FIGURES.json``; each with
+``… workers [--shards 24] [--rounds 5]``, ``… nodes`` or ``… model FIGURES.json``; each with
 ``--json``. `driver` runs every stage of a run with workers that answer at once; with ``--store
 s3`` the run's folder is on a Ceph gateway that is started for it. `model` reads what the others
 printed, predicts what they measured, and goes on to 10¹² voxels.
@@ -50,8 +50,8 @@ def _options() -> argparse.Namespace:
     driver.add_argument("--store", choices=("disk", "s3"), default="disk")
     driver.set_defaults(measure=_driver)
     workers = parts.add_parser("workers", parents=[common])
-    workers.add_argument("--shards", type=int, default=16)
-    workers.add_argument("--extent", type=int, default=2048)
+    workers.add_argument("--shards", type=int, default=24)
+    workers.add_argument("--extent", type=int, default=512)
     workers.set_defaults(measure=_workers)
     nodes = parts.add_parser("nodes", parents=[common])
     nodes.add_argument("--shards", type=int, default=400)

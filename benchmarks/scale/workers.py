@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 CROWD = (1, 2)
 WIDTH, DEPTH = 16, 3
+# Of a shard, at most.
+SECTIONS = 16
 
 
 def measure_workers(folder: Path, shards: int, rounds: int, extent: int) -> dict[str, Any]:
@@ -74,15 +76,16 @@ def measure_workers(folder: Path, shards: int, rounds: int, extent: int) -> dict
 
 
 def _work(folder: Path, extent: int, shards: int) -> SegmentWork:
-    """Work on a stack of sections, a shard each, with one thread for the network."""
-    plan = Plan("scaling", (shards, extent, extent), "uint8", "yx", width=WIDTH, depth=DEPTH)
+    """Work on a stack of sections with a number of shards at least; one thread for the network."""
+    shape = (shards * SECTIONS, extent, extent)
+    plan = Plan("scaling", shape, "uint8", "yx", width=WIDTH, depth=DEPTH)
     image = make_image(folder, plan, plan.shape, void=1, planar=True)
     job = SegmentJob(image=image, model=make_bundle(folder, plan), name="mask", executor="serial")
     run = open_run(job, prepare(job), SerialExecutor(), "20260101T000000-00000000")
     if len(run.plan) < shards:
         raise ValueError(
-            f"{shards} sections of {extent}² voxels make {len(run.plan)} shards; take a larger "
-            "extent, so that a section fills a write-grid cell"
+            f"{shape} voxels make {len(run.plan)} shards; expected {shards} at least: take another "
+            "extent"
         )
     return stages.segment_work(run, 1)
 
