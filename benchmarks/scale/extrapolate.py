@@ -38,10 +38,16 @@ def check_and_extrapolate(figures: dict[str, Any]) -> dict[str, Any]:
         What ``driver`` and, for a check, ``workers`` printed, by part.
     """
     runs = figures["driver"]["runs"]
-    found: dict[str, Any] = {"driver_check": [_driver_check(runs[0], one) for one in runs[1:]]}
+    found: dict[str, Any] = {
+        "driver_check": [_driver_check(runs[0], runs[1], one) for one in runs[2:]]
+    }
     if "workers" in figures:
         found["workers_check"] = _workers_check(figures["workers"])
-    parts = Parts(**ASSUMED, **_driver_parts(runs[-1]))
+    driver = {
+        f"{part}_seconds": seconds / runs[-1]["shards"]
+        for part, seconds in _driver_seconds(runs[-1]).items()
+    }
+    parts = Parts(**ASSUMED, **driver)
     load = Load(TERA, SHARD_VOXELS, workers=1, **ASSUMED_LOAD)
     found["assumed"] = ASSUMED | ASSUMED_LOAD
     found["shards"] = load.shards
@@ -51,29 +57,30 @@ def check_and_extrapolate(figures: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _driver_parts(run: dict[str, Any]) -> dict[str, float]:
-    """Seconds of the driver for one shard, as a run of so many measured them."""
-    shards = run["shards"]
+def _driver_seconds(run: dict[str, Any]) -> dict[str, float]:
+    """Seconds of the driver, by the parts of the model."""
     last = ("aggregate", "timings", "verify")
     return {
-        "driver_seconds": run["record"]["seconds"] / shards,
-        "plan_seconds": run["plan"]["seconds"] / shards,
-        "end_seconds": sum(run[name]["seconds"] for name in last) / shards,
+        "driver": run["record"]["seconds"],
+        "plan": run["plan"]["seconds"],
+        "end": sum(run[name]["seconds"] for name in last),
     }
 
 
-def _driver_check(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """What the smallest run predicts of a larger one: everything grows with the shards."""
-    parts = _driver_parts(known)
-    names = {"record": "driver_seconds", "plan": "plan_seconds", "end": "end_seconds"}
-    measured = _driver_parts(other)
+def _driver_check(
+    small: dict[str, Any], large: dict[str, Any], other: dict[str, Any]
+) -> dict[str, Any]:
+    """What two runs predict of a larger one: a fixed part, and one that grows with the shards."""
+    first, second, measured = map(_driver_seconds, (small, large, other))
+    share = (other["shards"] - small["shards"]) / (large["shards"] - small["shards"])
+    predicted = {part: first[part] + share * (second[part] - first[part]) for part in first}
     return {"shards": other["shards"]} | {
-        name: {
-            "predicted_s": parts[part] * other["shards"],
-            "measured_s": measured[part] * other["shards"],
-            "ratio": parts[part] / measured[part],
+        part: {
+            "predicted_s": predicted[part],
+            "measured_s": measured[part],
+            "ratio": predicted[part] / measured[part],
         }
-        for name, part in names.items()
+        for part in measured
     }
 
 

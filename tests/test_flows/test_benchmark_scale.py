@@ -116,7 +116,7 @@ def test_a_scene_needs_whole_sections(tmp_path):
     assert AnswersAtOnce().dask_scheduler() == "synchronous"
 
 
-def run_of(shards, scale):
+def run_of(shards, fixed):
     seconds = {
         "record": 0.001,
         "plan": 0.002,
@@ -125,7 +125,7 @@ def run_of(shards, scale):
         "verify": 0.002,
     }
     return {"shards": shards} | {
-        name: {"seconds": value * shards * scale} for name, value in seconds.items()
+        name: {"seconds": fixed + value * shards} for name, value in seconds.items()
     }
 
 
@@ -137,10 +137,15 @@ def test_the_model_is_checked_against_what_was_measured():
         "shard_voxels": 100,
         "amplification": 1.5,
     }
-    figures = {"driver": {"runs": [run_of(100, 1.0), run_of(1000, 2.0)]}, "workers": workers}
+    runs = [run_of(100, 1.0), run_of(1000, 1.0), run_of(10_000, 2.0)]
+    figures = {"driver": {"runs": runs}, "workers": workers}
     found = check_and_extrapolate(figures)
     (check,) = found["driver_check"]
-    assert check["record"] == pytest.approx({"predicted_s": 1.0, "measured_s": 2.0, "ratio": 0.5})
+    # 1 s and 1 ms a shard; the last run took a second more.
+    assert check["driver"] == pytest.approx(
+        {"predicted_s": 11.0, "measured_s": 12.0, "ratio": 11 / 12}
+    )
+    assert check["end"]["predicted_s"] == pytest.approx(43.0)
     assert found["workers_check"]["predicted_voxels_per_s"] == pytest.approx(20.0)
     assert found["workers_check"]["ratio"] == pytest.approx(1.25)
     assert found["shards"] == 3726
