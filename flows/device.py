@@ -5,6 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(slots=True)
@@ -18,6 +23,11 @@ class Device:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _waiting: list[int] = field(default_factory=list)
     _taken: bool = False
+    _places: Iterator[int] = field(default_factory=count)
+
+    def turn(self) -> Turn:
+        """The turns of one more shard, behind those of all before it."""
+        return Turn(self, next(self._places))
 
     def acquire(self, place: int) -> None:
         """Wait for the device; the lowest place gets it first."""
@@ -49,7 +59,7 @@ class Turn:
     device : Device
         Shared by the shards of a worker.
     place : int
-        Of the shard among them: its index.
+        Of the shard among them.
     seconds : float
         How long this shard has had the device so far.
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.device import Device, Turn
+from flows.device import Device
 from flows.precision import FLOAT32, is_compared
 from segmentation.agreement import agreement
 from segmentation.metrics.codec import encode_array
@@ -34,6 +34,7 @@ from storage.write_grid import WriteGrid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flows.device import Turn
     from flows.skipping import Skipping
     from segmentation.normalize import IntensityTransform
     from segmentation.plan import Shard, ShardPlan
@@ -182,7 +183,7 @@ class _Segmenter:
         clock = _Clock()
         given = _read(work, shard)
         seconds = {"read": clock.lap()}
-        turn = Turn(self.device, index)
+        turn = self.device.turn()
         output = self._compute(given, turn)
         same = self._agreement(given, output, turn)
         seconds |= {"compute": clock.lap(), "device": round(turn.seconds, 4)}

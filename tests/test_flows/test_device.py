@@ -56,6 +56,27 @@ def test_the_foremost_shard_goes_first_whoever_came_first():
     assert order.index(9) > order.index(7) > order.index(5)
 
 
+def test_shards_stand_in_the_order_in_which_they_were_read():
+    """Also where one shard is computed several times, as when a plan is priced."""
+    device, order = Device(), []
+    turns = [device.turn() for _ in range(3)]
+
+    def take(number):
+        for _ in range(2):
+            with turns[number]:
+                order.append(number)
+                time.sleep(0.05)
+
+    with Turn(device, -1):
+        threads = [threading.Thread(target=take, args=(number,)) for number in (2, 0, 1)]
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            assert wait_for(lambda n=number: len(device._waiting) == n, seconds=10)
+    for thread in threads:
+        thread.join()
+    assert order.index(0) < order.index(1) < order.index(2)
+
+
 def test_one_at_a_time():
     device, inside, most = Device(), [], []
 
