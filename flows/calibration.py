@@ -163,7 +163,7 @@ def _observe(
     note: Callable[[int, ShardResult], None],
     started: float,
 ) -> list[list[Sight]]:
-    """The shards that count, worker by worker; the first of each list is where its time begins."""
+    """The shards of every worker, until enough of each came after the last worker was ready."""
     seen: dict[str, list[Sight]] = {}
     for number, outcome in enumerate(outcomes, start=1):
         if outcome.error is not None:
@@ -175,7 +175,7 @@ def _observe(
         if len(seen) == workers or number >= PATIENCE * workers * (1 + MEASURED_SHARDS):
             timed = timed_sights(list(seen.values()))
             if all(len(sights) > MEASURED_SHARDS for sights in timed):
-                return timed
+                return list(seen.values())
     raise RuntimeError("the executor ended before its workers could be timed")
 
 
@@ -194,18 +194,19 @@ def timed_sights(seen: Sequence[Sequence[Sight]]) -> list[list[Sight]]:
     ]
 
 
-def rates(plan: ShardPlan, timed: Sequence[Sequence[Sight]], in_flight: int) -> ShardRates:
-    """Seconds a voxel from the shards of every worker; the first of each opens its interval.
+def rates(plan: ShardPlan, seen: Sequence[Sequence[Sight]], in_flight: int) -> ShardRates:
+    """Seconds a voxel from the shards of every worker, and what came before its first one.
 
     Parameters
     ----------
     plan : ShardPlan
         Theirs.
-    timed : sequence of sequence of Sight
-        As `timed_sights` gives it.
+    seen : sequence of sequence of Sight
+        Of every worker, in the order in which they came in.
     in_flight : int
         Shards a worker has at a time.
     """
+    timed = timed_sights(seen)
     results = [sight.result for sights in timed for sight in sights[1:]]
     load = _sum(shard_load(plan, result.index) for result in results)
     # A shard that waits for the device computes nothing.
@@ -221,7 +222,7 @@ def rates(plan: ShardPlan, timed: Sequence[Sequence[Sight]], in_flight: int) -> 
     stored = sum(stored["size"] for result in results for stored in result.objects)
     alone = 0.0 if in_flight == 1 else (read + write) / len(results)
     return ShardRates(
-        opening=max(0.0, max(sights[0].at for sights in timed) - total / len(results)),
+        opening=max(_opened(sights[0], computing, compute / len(results)) for sights in seen),
         read=read / load.read,
         compute=compute / load.computed,
         write=write / load.written,
@@ -230,6 +231,16 @@ def rates(plan: ShardPlan, timed: Sequence[Sequence[Sight]], in_flight: int) -> 
         stored=stored / load.written,
         workers=len(timed),
     )
+
+
+def _opened(first: Sight, computing: str, usual: float) -> float:
+    """When a worker began its first shard, and what the device took longer for it than usual.
+
+    That is the compilation. How long the shard took says nothing: others took turns with it.
+    """
+    seconds = first.result.seconds
+    began = first.at - sum(seconds[part] for part in ("read", "compute", "write"))
+    return max(0.0, began) + max(0.0, seconds[computing] - usual)
 
 
 def _sum(loads: Iterable[Load]) -> Load:

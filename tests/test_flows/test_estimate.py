@@ -59,6 +59,15 @@ def test_rates_where_reading_and_writing_overlap_with_the_device():
     assert found.compute == pytest.approx(0.3)
     assert found.overlap == pytest.approx(0.5)
     assert found.fill == pytest.approx(3.0)
+    assert found.opening == pytest.approx(20 - 9)
+
+
+def test_a_first_shard_that_took_turns_with_others_does_not_make_the_opening_longer():
+    """It waited for 18 of its 24 seconds; compiling took 3 of the 6 that it had the device."""
+    begun = ShardResult(0, {}, [], [], {"read": 1.0, "compute": 24.0, "device": 6.0, "write": 2.0})
+    sights = [Sight(30.0 + 3 * i, result(i, 1.0, 6.0, 2.0)) for i in range(1, 4)]
+    found = rates(PLAN, [[Sight(30.0, begun), *sights]], in_flight=3)
+    assert found.opening == pytest.approx(30 - 27 + 3)
 
 
 def test_a_worker_does_no_more_at_a_time_than_it_has_in_flight():
