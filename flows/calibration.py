@@ -216,9 +216,10 @@ def rates(plan: ShardPlan, seen: Sequence[Sequence[Sight]], in_flight: int) -> S
     )
     total = read + compute + write
     busy = sum(sights[-1].at - sights[0].at for sights in timed)
-    # The reads of the first shards came before the interval: no worker does more than
-    # `in_flight` things at a time, however short the interval.
-    overlap = max(busy, total / in_flight) / max(total, 1e-9)
+    # The reads of the first shards came before the interval, and a part of their computing where
+    # shards take turns: no worker does more than `in_flight` things at a time, and no device more
+    # than one, however short the interval.
+    overlap = max(busy, total / in_flight, compute) / max(total, 1e-9)
     stored = sum(stored["size"] for result in results for stored in result.objects)
     alone = 0.0 if in_flight == 1 else (read + write) / len(results)
     return ShardRates(

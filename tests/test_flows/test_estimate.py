@@ -70,6 +70,13 @@ def test_a_first_shard_that_took_turns_with_others_does_not_make_the_opening_lon
     assert found.opening == pytest.approx(30 - 27 + 3)
 
 
+def test_a_device_computes_one_shard_at_a_time():
+    """Two that took turns came in together: three shards within two of the device's times."""
+    sights = [Sight(at, result(i, 1.0, 12.0, 2.0)) for i, at in enumerate((20, 20, 32, 32))]
+    found = rates(PLAN, [sights], in_flight=3)
+    assert found.overlap == pytest.approx(6 / 9)
+
+
 def test_a_worker_does_no_more_at_a_time_than_it_has_in_flight():
     """The reads of the first shards came before the interval; a run has to wait for its own."""
     sights = [Sight(20.0 + 0.1 * i, result(i, 9.0, 0.2, 0.9)) for i in range(4)]
