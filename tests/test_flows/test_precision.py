@@ -96,7 +96,7 @@ def test_the_identity_model_has_no_precision(image):
 
 def test_lower_precision_needs_as_large_a_tile_and_room_for_more_of_them(image, tiny_bundle):
     full, low = (
-        _needs(asked, found.image, found.model, 1, "uint8")
+        _needs(asked, found.image, found.model, 1, "uint8", None)
         for asked in (job(image, tiny_bundle, precision=kind) for kind in ("float32", "bfloat16"))
         for found in [prepare(asked)]
     )
