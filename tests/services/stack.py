@@ -26,7 +26,8 @@ def make_source(folder: Path) -> Path:
     intensity = {"rule": "fixed", "low": [0.0], "high": [255.0]}
     make_bundle(folder / "bundle", intensity, width=4, depth=3)
     # A little above the least: as many shards as there are sections.
-    budget = least_budget(image=image, model=str(folder / "bundle")) + 2 * 2**20
+    bundle = str(folder / "bundle")
+    budget = least_budget(image=image, model=bundle, truth="truth") + 2 * 2**20
     (folder / "budget").write_text(str(budget))
     return folder
 

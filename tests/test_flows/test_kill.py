@@ -54,7 +54,8 @@ def sections(tmp_path_factory):
 def request_of(sections, tiny_bundle):
     """The options of a segmentation of many shards with a network, for a copy of the stack."""
     # A little above the least: the same shards, of fewer and larger tiles.
-    budget = least_budget(image=str(sections / "image.zarr"), model=tiny_bundle) + 2 * 2**20
+    image = str(sections / "image.zarr")
+    budget = least_budget(image=image, model=tiny_bundle, truth="truth") + 2 * 2**20
     return ["--model", tiny_bundle, "--truth", "truth", "--memory", str(budget)]
 
 

@@ -149,7 +149,7 @@ def test_serial_and_ray_give_the_same_bytes_with_a_network(
     with small_cells():
         image = make_image(tmp_path, voxels, "zyx")
         make_truth(image, rng.integers(0, 3, voxels.shape, np.uint8), "zyx")
-        budget = least_budget(image=image, model=tiny_bundle)
+        budget = least_budget(image=image, model=tiny_bundle, truth="truth")
         found = [
             segment(executor, image=image, model=tiny_bundle, truth="truth", memory=budget,
                     runs=str(tmp_path / f"runs-{i}"), out=str(tmp_path / f"out-{i}" / "o.zarr"))
