@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.faults.pipeline import Pipeline
 
 # Little memory beside the program's own: tiles are then small, and there are many of them.
-LITTLE = RESERVED_KERAS + 24 * MEBIBYTE
+LITTLE = RESERVED_KERAS + 22 * MEBIBYTE
 WHOLE_RANGE = {"rule": "fixed", "low": [0.0], "high": [65535.0]}
 LITTLE_HALO = (8, 8)
 RANGE = {"rule": "fixed", "low": [20.0], "high": [200.0]}
