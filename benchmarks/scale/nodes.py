@@ -81,7 +81,7 @@ def _on_nodes(count: int, work: Nap, shards: int) -> tuple[float, float]:
     """Milliseconds a shard takes beyond its nap, and of the driver's processor."""
     apply_settings(LOCAL)
     import ray  # noqa: TID251 a cluster of several nodes is Ray's own
-    from ray.cluster_utils import Cluster  # noqa: TID251
+    from ray.cluster_utils import Cluster  # noqa: TID251 the same
 
     cluster = Cluster()
     try:

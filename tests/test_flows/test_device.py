@@ -35,6 +35,15 @@ def test_a_turn_ends_with_an_error():
     assert not turn.device.locked()
 
 
+def in_a_row(device, take, numbers):
+    """Threads that have come to a device that is taken, one after the other."""
+    threads = [threading.Thread(target=take, args=(number,)) for number in numbers]
+    for count, thread in enumerate(threads, start=1):
+        thread.start()
+        assert wait_for(lambda n=count: len(device._waiting) == n, seconds=10)
+    return threads
+
+
 def test_the_foremost_shard_goes_first_whoever_came_first():
     device, order = Device(), []
 
@@ -46,10 +55,7 @@ def test_the_foremost_shard_goes_first_whoever_came_first():
                 time.sleep(0.05)
 
     with Turn(device, 0):
-        threads = [threading.Thread(target=take, args=(place,)) for place in (7, 5, 9)]
-        for number, thread in enumerate(threads, start=1):
-            thread.start()
-            assert wait_for(lambda n=number: len(device._waiting) == n, seconds=10)
+        threads = in_a_row(device, take, (7, 5, 9))
     for thread in threads:
         thread.join()
     assert order[0] == 5
@@ -68,10 +74,7 @@ def test_shards_stand_in_the_order_in_which_they_were_read():
                 time.sleep(0.05)
 
     with Turn(device, -1):
-        threads = [threading.Thread(target=take, args=(number,)) for number in (2, 0, 1)]
-        for number, thread in enumerate(threads, start=1):
-            thread.start()
-            assert wait_for(lambda n=number: len(device._waiting) == n, seconds=10)
+        threads = in_a_row(device, take, (2, 0, 1))
     for thread in threads:
         thread.join()
     assert order.index(0) < order.index(1) < order.index(2)
