@@ -222,10 +222,11 @@ def rates(plan: ShardPlan, seen: Sequence[Sequence[Sight]], in_flight: int) -> S
     overlap = max(busy, total / in_flight, compute) / max(total, 1e-9)
     stored = sum(stored["size"] for result in results for stored in result.objects)
     alone = 0.0 if in_flight == 1 else (read + write) / len(results)
+    rate = compute / load.computed
     return ShardRates(
-        opening=max(_opened(sights[0], computing, compute / len(results)) for sights in seen),
+        opening=max(_opened(plan, sights[0], computing, rate) for sights in seen),
         read=read / load.read,
-        compute=compute / load.computed,
+        compute=rate,
         write=write / load.written,
         overlap=overlap,
         fill=alone,
@@ -234,13 +235,14 @@ def rates(plan: ShardPlan, seen: Sequence[Sequence[Sight]], in_flight: int) -> S
     )
 
 
-def _opened(first: Sight, computing: str, usual: float) -> float:
+def _opened(plan: ShardPlan, first: Sight, computing: str, rate: float) -> float:
     """When a worker began its first shard, and what the device took longer for it than usual.
 
     That is the compilation. How long the shard took says nothing: others took turns with it.
     """
     seconds = first.result.seconds
     began = first.at - sum(seconds[part] for part in ("read", "compute", "write"))
+    usual = rate * shard_load(plan, first.result.index).computed
     return max(0.0, began) + max(0.0, seconds[computing] - usual)
 
 

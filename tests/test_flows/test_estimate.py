@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -68,6 +69,16 @@ def test_a_first_shard_that_took_turns_with_others_does_not_make_the_opening_lon
     sights = [Sight(30.0 + 3 * i, result(i, 1.0, 6.0, 2.0)) for i in range(1, 4)]
     found = rates(PLAN, [[Sight(30.0, begun), *sights]], in_flight=3)
     assert found.opening == pytest.approx(30 - 27 + 3)
+
+
+def test_a_first_shard_larger_than_the_others_does_not_make_the_opening_longer():
+    """10 voxels in 9 seconds, of which 3 compiled; 5 voxels take 3."""
+    whole = Region((0,), (15,))
+    plan = replace(PLAN, shape=(15,), region=whole, spec=TileSpec((5,), (0,), (1,)))
+    begun = ShardResult(0, {}, [], [], {"read": 1.0, "compute": 9.0, "device": 9.0, "write": 2.0})
+    sights = [Sight(30.0 + 3 * i, result(1, 1.0, 6.0, 2.0)) for i in range(1, 4)]
+    found = rates(plan, [[Sight(30.0, begun), *sights]], in_flight=3)
+    assert found.opening == pytest.approx(30 - 12 + 3)
 
 
 def test_a_device_computes_one_shard_at_a_time():
