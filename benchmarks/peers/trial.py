@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from benchmarks.bench import ROOT, Watched, tell, watch
-from benchmarks.peers import dask_overlap, keras_loops, monai_window, own, ray_data
+from benchmarks.bench import MEBIBYTE, ROOT, Watched, tell, watch
+from benchmarks.peers import dask_overlap, keras_loops, monai_window, ray_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ Settings = dict[str, Any]
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 # Of the voxels, what a setting must have in common with the untiled network to give its masks.
 SAME = 0.999
+# Of a plan's memory, the next budget that is tried.
+LESS = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,15 @@ class Contender:
         What it is run with.
     searched : str
         What was found, for the table; empty where nothing was searched.
+    peak_bytes : int
+        In the search; 0 where there was none.
     """
 
     label: str
     name: str
     settings: Settings
     searched: str = ""
+    peak_bytes: int = 0
 
     @property
     def precision(self) -> str:
@@ -67,7 +72,8 @@ def contenders(spec: Spec, folder: Path, planes: int, reference: str) -> list[Co
     """All contenders, with the best settings of those that have any.
 
     MONAI's fastest windows do not overlap, and show at their borders: of its settings the fastest
-    of all and the fastest with the masks of the untiled network are contenders.
+    of all and the fastest with the masks of the untiled network are contenders. Of maskmill's, what
+    it takes without asking, and the largest budget that stays below the peak of every peer.
     """
     few = replace(spec, planes=planes, target=str(folder / "search.zarr"))
 
@@ -79,12 +85,16 @@ def contenders(spec: Spec, folder: Path, planes: int, reference: str) -> list[Co
     trials = _trials(few, folder, "monai", windows, reference)
     monai = _chosen(few, "monai", windows, trials)
     same = [one for one in trials if one.agreement >= SAME]
-    found = [
-        Contender("maskmill", "maskmill", {}),
+    peers = [
         best("keras predict, half overlap", keras_loops.overlap_candidates),
         best("keras compiled", keras_loops.compiled_candidates),
         best("dask map_overlap", dask_overlap.candidates),
         best("ray data", ray_data.candidates),
+    ]
+    limit = min(one.peak_bytes for one in peers)
+    found = [
+        *_own(spec, folder, limit),
+        *peers,
         Contender("monai, default", "monai", monai_window.DEFAULT),
         Contender("monai, nnU-Net's setting", "monai", monai_window.NNUNET),
         replace(monai, label="monai, fastest"),
@@ -97,9 +107,36 @@ def contenders(spec: Spec, folder: Path, planes: int, reference: str) -> list[Co
             replace(exact, label="monai, same masks"),
             Contender("monai, same masks, bfloat16", "monai", settings),
         ]
-    if own.has_precision():
-        found.insert(1, Contender("maskmill, bfloat16", "maskmill", {"precision": BFLOAT16}))
     return found
+
+
+def _own(spec: Spec, folder: Path, limit: int) -> list[Contender]:
+    """Ours in both precisions: as it is, and in no more memory than a peer."""
+    found = []
+    for label, settings in {"maskmill": {}, "maskmill, bfloat16": {"precision": BFLOAT16}}.items():
+        found.append(Contender(label, "maskmill", settings))
+        if limit:
+            found += with_less_memory(spec, folder, found[-1], limit)
+    return found
+
+
+def with_less_memory(spec: Spec, folder: Path, usual: Contender, limit: int) -> list[Contender]:
+    """The same with the largest budget whose peak is within a limit, if there is one."""
+    few, settings = replace(spec, target=str(folder / "search.zarr")), usual.settings
+    while True:
+        try:
+            figures = run_child(few, usual.name, settings, folder).figures
+        except RuntimeError:
+            tell(f"search: {usual.label} {settings}: refused")
+            return []
+        peak, budget = figures["peak_bytes"], settings.get("memory", "none")
+        tell(f"search: {usual.label}, budget {budget}: {peak / MEBIBYTE:.0f} MiB")
+        if peak <= limit:
+            searched = f"budget {budget}"
+            return [Contender(f"{usual.label}, less memory", usual.name, settings, searched, peak)]
+        # What the plan needs, and a little less: another plan.
+        less = int(LESS * figures["projected_bytes"] / MEBIBYTE)
+        settings = settings | {"memory": f"{less}MiB"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +146,7 @@ class _Trial:
     settings: Settings
     seconds: float
     agreement: float
+    peak_bytes: int
 
 
 def _trials(
@@ -119,7 +157,7 @@ def _trials(
     for settings in [] if few.quick else candidates:
         figures = run_child(few, name, settings, folder).figures
         same = agreement(figures["mask"], reference, few.planes)
-        found.append(_Trial(settings, figures["seconds"], same))
+        found.append(_Trial(settings, figures["seconds"], same, figures["peak_bytes"]))
         tell(f"search: {name} {settings}: {figures['seconds']:.3f} s, {same:.5f} the same")
     return found
 
@@ -128,9 +166,10 @@ def _chosen(few: Spec, name: str, candidates: list[Settings], trials: list[_Tria
     """The fastest of some settings; of a quick run the last, untried."""
     if few.quick:
         return Contender(name, name, candidates[-1], "not searched")
-    chosen = min(trials, key=lambda trial: trial.seconds).settings
-    shown = ", ".join(f"{key} {value}" for key, value in chosen.items())
-    return Contender(name, name, chosen, f"{shown} (of {len(candidates)})")
+    fastest = min(trials, key=lambda trial: trial.seconds)
+    shown = ", ".join(f"{key} {value}" for key, value in fastest.settings.items())
+    searched = f"{shown} (of {len(candidates)})"
+    return Contender(name, name, fastest.settings, searched, fastest.peak_bytes)
 
 
 def agreement(mask: str, reference: str, planes: int | None = None) -> float:

@@ -5,11 +5,12 @@ import pytest
 import zarr
 from scipy import ndimage
 
-from benchmarks.peers import dask_overlap, keras_loops
+from benchmarks.bench import MEBIBYTE, Watched
+from benchmarks.peers import dask_overlap, keras_loops, trial
 from benchmarks.peers.contender import contend, flops_per_voxel
 from benchmarks.peers.keras_loops import keep
 from benchmarks.peers.spec import Spec, tiled
-from benchmarks.peers.trial import agreement
+from benchmarks.peers.trial import Contender, agreement, with_less_memory
 from segmentation.networks.unet import build_unet
 from storage.convert import import_image
 
@@ -75,6 +76,28 @@ def test_agreement_is_the_share_of_equal_voxels(tmp_path):
     for name, array in (("a", first), ("b", second)):
         zarr.save_array(str(tmp_path / name), array)
     assert agreement(str(tmp_path / "a"), str(tmp_path / "b")) == 0.9
+
+
+PLANS = {1300: 1056, 1076: 930, 944: 820}
+
+
+@pytest.mark.parametrize(("limit", "budget"), [(2000, None), (940, "1274MiB"), (600, "refused")])
+def test_less_memory_is_the_largest_budget_below_a_limit(monkeypatch, tmp_path, limit, budget):
+    def run(_spec, _name, settings, _folder):
+        given = int(settings.get("memory", "9999MiB").removesuffix("MiB"))
+        fitting = [planned for planned in PLANS if planned <= given]
+        if not fitting:
+            raise RuntimeError("does not fit")
+        planned, peak = max(fitting), PLANS[max(fitting)]
+        sizes = {"projected_bytes": planned * MEBIBYTE, "peak_bytes": peak * MEBIBYTE}
+        return Watched(sizes, 1.0, 1.0)
+
+    monkeypatch.setattr(trial, "run_child", run)
+    spec = Spec("", "", "", 1, 0.0, 1.0, 1)
+    found = with_less_memory(spec, tmp_path, Contender("ours", "maskmill", {}), limit * MEBIBYTE)
+    assert [one.settings.get("memory") for one in found] == (
+        [] if budget == "refused" else [budget]
+    )
 
 
 def test_work_is_counted_from_the_graph(monkeypatch):
