@@ -13,7 +13,8 @@ half. ::
     bare, first half | segment | bare, second half
 
 What a truth adds is the ratio of two such efficiencies, from processes that take turns; a ratio is
-the median of the rounds.
+the median of the rounds. The share of peak is that of the bare network in a large matrix product's
+operations a second, in float32. With ``KERAS_BACKEND=jax`` all of it runs on that backend's device.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.arithmetic import flops_per_voxel, peak_flops
 from benchmarks.bench import Watched, machine, median, print_figures, ratio, rounds, tell, watch
 from benchmarks.specimen import COMMAND, make_image, seeded_bundle
+from segmentation.bundle import load_model
+from segmentation.networks.runtime import configure
 
 # Width and depth of U-Nets, from slow to fast.
 LADDER = (
@@ -55,6 +59,7 @@ LADDER = (
 # Voxels a second and core, and times the planes: runs of a fast network would be over at once.
 WANTED = {"1 Mpixel/s/core": (1e6, 1), "10 Mpixel/s/core": (1e7, 4)}
 BARE, SEGMENT, TRUTH = "bare network", "segment", "segment with truth"
+PEAK = "peak of the device"
 PACKAGES = ("tensorflow-cpu", "keras", "zarr", "numpy")
 MEGA = 1e6
 Figures = dict[str, Any]
@@ -68,14 +73,16 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="efficiency-") as folder:
         ladder = _ladder(options, Path(folder))
+        peak = _spawn(options, Path(folder), ladder[0]["bundle"], PEAK).figures
         rows = [
-            _measure(_times(options, times), Path(folder), label, _nearest(ladder, rate))
+            _measure(_times(options, times), Path(folder), label, _nearest(ladder, rate), peak)
             for label, (rate, times) in WANTED.items()
         ]
     figures = {
         "machine": machine(PACKAGES),
         "rounds": options.rounds,
         "ladder": ladder,
+        "peak_flops": peak,
         "networks": rows,
     }
     shown = [{name: value for name, value in row.items() if name in SHOWN} for row in rows]
@@ -89,7 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="tiny, one round, two networks")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--child", choices=(BARE, SEGMENT, TRUTH), help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=(BARE, PEAK, SEGMENT, TRUTH), help=argparse.SUPPRESS)
     parser.add_argument("--image", help=argparse.SUPPRESS)
     parser.add_argument("--bundle", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -104,9 +111,11 @@ def _ladder(options: argparse.Namespace, folder: Path) -> list[Figures]:
     _image(planes, folder)
     for width, depth in LADDER[-2:] if options.quick else LADDER:
         bundle = seeded_bundle(folder / f"unet-{width}-{depth}", width, depth)
-        rate = _rate(_spawn(planes, folder, bundle, BARE).figures) / (os.cpu_count() or 1)
+        figures = _spawn(planes, folder, bundle, BARE).figures
+        rate = _rate(figures) / (os.cpu_count() or 1)
         tell(f"width {width}, depth {depth}: {rate / MEGA:.2f} Mpixel/s/core")
         found.append({"width": width, "depth": depth, "rate": rate, "bundle": bundle})
+        found[-1]["flops_per_voxel"] = figures["flops_per_voxel"]
     return found
 
 
@@ -136,8 +145,12 @@ def _spawn(options: argparse.Namespace, folder: Path, bundle: str, child: str) -
 
 
 def _child(options: argparse.Namespace) -> Figures:
+    if options.child == PEAK:
+        configure(os.cpu_count())
+        return peak_flops()
     if options.child == BARE:
-        return _bare(options, 0, options.planes)
+        work = flops_per_voxel(load_model(options.bundle))
+        return _bare(options, 0, options.planes) | {"flops_per_voxel": work}
     from benchmarks.segmenting import begin
 
     fields = {"truth": "truth"} if options.child == TRUTH else {}
@@ -182,7 +195,9 @@ def _bare_rate(child: Watched) -> float:
     return float(sum(h["wanted_voxels"] for h in halves) / sum(h["seconds"] for h in halves))
 
 
-def _measure(options: argparse.Namespace, folder: Path, label: str, network: Figures) -> Figures:
+def _measure(
+    options: argparse.Namespace, folder: Path, label: str, network: Figures, peak: Figures
+) -> Figures:
     """All rounds of one network."""
     spawn = partial(_spawn, options, folder, network["bundle"])
     contenders = {name: partial(spawn, name) for name in (SEGMENT, TRUTH)}
@@ -191,6 +206,9 @@ def _measure(options: argparse.Namespace, folder: Path, label: str, network: Fig
     bare = {name: [_bare_rate(child) for child in children] for name, children in found.items()}
     shares = {name: [a / b for a, b in zip(rates[name], bare[name], strict=True)] for name in found}
     last = found[SEGMENT][-1].figures
+    busy = [
+        one.figures["shard_seconds"]["device"] / one.figures["seconds"] for one in found[SEGMENT]
+    ]
     return {
         "network": label,
         "volume": [options.planes, options.side, options.side],
@@ -201,6 +219,10 @@ def _measure(options: argparse.Namespace, folder: Path, label: str, network: Fig
         "efficiency": ratio(rates[SEGMENT], bare[SEGMENT])["median"],
         "efficiency with truth": ratio(rates[TRUTH], bare[TRUTH])["median"],
         "with truth": ratio(shares[TRUTH], shares[SEGMENT])["median"],
+        "device busy": round(median(busy), 3),
+        "share of peak": round(
+            median(bare[SEGMENT]) * network["flops_per_voxel"] / peak["float32"], 3
+        ),
         "amplification": round(last["amplification"], 4),
         "efficiency of each round": ratio(rates[SEGMENT], bare[SEGMENT]),
         "evaluation of each round": ratio(shares[TRUTH], shares[SEGMENT]),
@@ -231,6 +253,8 @@ SHOWN = (
     "efficiency",
     "efficiency with truth",
     "with truth",
+    "device busy",
+    "share of peak",
     "amplification",
 )
 

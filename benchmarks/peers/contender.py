@@ -13,10 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.arithmetic import flops_per_voxel, peak_flops
 from benchmarks.bench import bytes_moved, process_peak
 from benchmarks.peers.spec import Spec, compiled_classes
+from segmentation.networks.runtime import configure
 
 # Module and the function in it that makes a contender ready.
 CONTENDERS = {
@@ -38,7 +38,8 @@ def main() -> None:
     if name == UNTILED:
         figures = write_untiled(spec)
     elif name == PEAK:
-        figures = peak_flops(spec.threads)
+        configure(spec.threads)
+        figures = peak_flops()
     else:
         module, function = CONTENDERS[name]
         prepare = getattr(import_module(f"benchmarks.peers.{module}"), function)
@@ -68,50 +69,11 @@ def write_untiled(spec: Spec) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     for z, classes in enumerate(found):
         target[z] = classes[0]
-    return {"seconds": seconds, "flops_per_voxel": flops_per_voxel(spec), "mask": spec.target}
-
-
-def flops_per_voxel(spec: Spec) -> float:
-    """Multiplications and additions of all convolutions, counted from the graph at one size."""
-    from segmentation.networks.runtime import import_keras
-
-    keras, model = import_keras(), spec.model()
-    side = 256
-    inputs = keras.Input((side, side, model.input_shape[-1]))
-    fixed = keras.models.clone_model(model, input_tensors=inputs)
-    total = 0.0
-    for layer in fixed.layers:
-        kernel = getattr(layer, "kernel", None)
-        if kernel is None:
-            continue
-        # A transposed convolution meets every voxel of its input, any other each of its output.
-        grid = layer.input if "Transpose" in type(layer).__name__ else layer.output
-        height, width = grid.shape[1:3]
-        taps = 1.0
-        for extent in kernel.shape:
-            taps *= extent
-        total += 2 * taps * height * width
-    return total / side**2
-
-
-def peak_flops(threads: int) -> dict[str, float]:
-    """Floating-point operations a second of a large matrix product, best of a few."""
-    from segmentation.networks.runtime import configure
-
-    configure(threads)
-    import tensorflow
-
-    side, found = 3072, {}
-    values = np.random.default_rng(0).random((side, side), np.float32)
-    for precision in ("float32", "bfloat16"):
-        left = tensorflow.cast(values, precision)
-        seconds = []
-        for _ in range(4):
-            started = time.perf_counter()
-            tensorflow.linalg.matmul(left, left).numpy()
-            seconds.append(time.perf_counter() - started)
-        found[precision] = 2 * side**3 / min(seconds)
-    return found
+    return {
+        "seconds": seconds,
+        "flops_per_voxel": flops_per_voxel(spec.model()),
+        "mask": spec.target,
+    }
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ import pytest
 import zarr
 from scipy import ndimage
 
+from benchmarks.arithmetic import flops_per_voxel
 from benchmarks.bench import MEBIBYTE, Watched
 from benchmarks.peers import dask_overlap, keras_loops, trial
-from benchmarks.peers.contender import contend, flops_per_voxel
+from benchmarks.peers.contender import contend
 from benchmarks.peers.keras_loops import keep
 from benchmarks.peers.spec import Spec, tiled
 from benchmarks.peers.trial import Contender, agreement, with_less_memory
@@ -100,11 +101,10 @@ def test_less_memory_is_the_largest_budget_below_a_limit(monkeypatch, tmp_path, 
     )
 
 
-def test_work_is_counted_from_the_graph(monkeypatch):
+def test_work_is_counted_from_the_graph():
     # Two 3 × 3 convolutions 1 → 2 → 2 and a 1 × 1 head 2 → 3: 2 · (18 + 36 + 6) a voxel.
     model = build_unet("yx", channels=1, num_classes=3, width=2, depth=0)
-    monkeypatch.setattr(Spec, "model", lambda _: model)
-    assert flops_per_voxel(Spec("", "", "", 1, 0.0, 1.0, 1)) == 120
+    assert flops_per_voxel(model) == 120
 
 
 @pytest.mark.parametrize(
