@@ -34,7 +34,7 @@ import numpy as np
 
 from benchmarks.arithmetic import flops_per_voxel, peak_flops
 from benchmarks.bench import Watched, machine, median, print_figures, ratio, rounds, tell, watch
-from benchmarks.specimen import COMMAND, make_image, seeded_bundle
+from benchmarks.specimen import COMMAND, make_image, seeded_bundle, trained_bundle
 from segmentation.bundle import load_model
 from segmentation.networks.runtime import configure
 
@@ -60,6 +60,7 @@ LADDER = (
 WANTED = {"1 Mpixel/s/core": (1e6, 1), "10 Mpixel/s/core": (1e7, 4)}
 BARE, SEGMENT, TRUTH = "bare network", "segment", "segment with truth"
 PEAK = "peak of the device"
+STEPS = 240
 PACKAGES = ("tensorflow-cpu", "keras", "zarr", "numpy")
 MEGA = 1e6
 Figures = dict[str, Any]
@@ -77,6 +78,7 @@ def main() -> None:
         rows = [
             _measure(_times(options, times), Path(folder), label, _nearest(ladder, rate), peak)
             for label, (rate, times) in WANTED.items()
+            if label.startswith(options.only)
         ]
     figures = {
         "machine": machine(PACKAGES),
@@ -94,6 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--planes", type=int, default=16)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="network whose name begins so")
     parser.add_argument("--quick", action="store_true", help="tiny, one round, two networks")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", choices=(BARE, PEAK, SEGMENT, TRUTH), help=argparse.SUPPRESS)
@@ -198,8 +201,9 @@ def _bare_rate(child: Watched) -> float:
 def _measure(
     options: argparse.Namespace, folder: Path, label: str, network: Figures, peak: Figures
 ) -> Figures:
-    """All rounds of one network."""
-    spawn = partial(_spawn, options, folder, network["bundle"])
+    """All rounds of one network; trained, as what it takes to count depends on the masks."""
+    bundle = network["bundle"] if options.quick else _trained(folder, network)
+    spawn = partial(_spawn, options, folder, bundle)
     contenders = {name: partial(spawn, name) for name in (SEGMENT, TRUTH)}
     found = rounds(contenders, options.rounds, lambda text: tell(f"{label}: {text}"))
     rates = {name: [_rate(child.figures) for child in children] for name, children in found.items()}
@@ -227,8 +231,14 @@ def _measure(
         "efficiency of each round": ratio(rates[SEGMENT], bare[SEGMENT]),
         "evaluation of each round": ratio(shares[TRUTH], shares[SEGMENT]),
         "segment": last,
-        "command": _command(_image(options, folder), network["bundle"]),
+        "command": _command(_image(options, folder), bundle),
     }
+
+
+def _trained(folder: Path, network: Figures) -> str:
+    width, depth = network["width"], network["depth"]
+    tell(f"training width {width}, depth {depth}")
+    return trained_bundle(folder / f"trained-{width}-{depth}", width, depth, STEPS)
 
 
 def _command(image: Path, bundle: str) -> Figures:
