@@ -106,7 +106,7 @@ class Pricing:
     @property
     def coded(self) -> int:
         """Wanted voxels of the fullest cell; the zeros stored beyond them are next to nothing."""
-        return math.prod(map(min, self.cell, self.region.shape))
+        return math.prod(map(_longest, self.region.start, self.region.stop, self.cell))
 
     def axis(self, axis: int, tiles: Iterable[int], multiples: Iterable[int]) -> _Prices:
         """Prices of all pairs along one axis."""
@@ -128,7 +128,7 @@ class Pricing:
         return _Price(
             amplification=sum(map(len, origins)) * tile / wanted,
             read=max(min(o[-1] + tile, size) - o[0] for o in origins),
-            write=min(extent, wanted),
+            write=_longest(line.start[0], line.stop[0], extent),
             shards=len(origins),
         )
 
@@ -179,6 +179,14 @@ class Pricing:
         prices = [self.price(axis, *pair) for axis, pair in enumerate(choice)]
         read, write = math.prod(p.read for p in prices), math.prod(p.write for p in prices)
         return read, write, math.prod(p.shards for p in prices)
+
+
+def _longest(start: int, stop: int, extent: int) -> int:
+    """Of the parts into which multiples of an extent cut an interval, the longest one's length."""
+    first, last = start // extent, (stop - 1) // extent
+    if last - first > 1:
+        return extent
+    return max(min(stop, (n + 1) * extent) - max(start, n * extent) for n in (first, last))
 
 
 def _frontier(axis: _Prices) -> list[tuple[int, int]]:

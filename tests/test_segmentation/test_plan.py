@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from segmentation.plan import ShardPlan, trivial_plan
@@ -187,7 +187,20 @@ def test_a_small_volume_is_not_made_one_large_shard():
     assert len(plan) == 4
 
 
+# Cells that cut the region off its grid: no shard is as large as a cell.
+OFF_GRID = {
+    "shape": (10, 15),
+    "region": Region((0, 1), (10, 13)),
+    "cell": (10, 12),
+    "stride": (1, 1),
+    "halo": (0, 2),
+    "network_axes": 1,
+    "needs": NEEDS,
+}
+
+
 @settings(max_examples=40)
+@example(OFF_GRID, 10_000)
 @given(requests(), st.integers(10_000, 1_000_000))
 def test_no_other_plan_costs_much_less(request_, budget):
     """Against every tile and shard there is, priced through `ShardPlan` itself."""
