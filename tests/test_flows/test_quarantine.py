@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -110,7 +111,10 @@ def test_ray_brings_the_workers_log(ray_executor, tmp_path, monkeypatch):
     assert dead["cause"] == "worker died"
     assert "about to die" in dead["log"]
     assert dead["error"] == "worker died while it alone computed shard 3"
-    assert dead["process"] != poisoned["process"]
+    # Perhaps one and the same: a worker outlives the error of item 1, and may be given item 3.
+    here = f"{socket.gethostname()} {os.getpid()}"
+    assert here not in (poisoned["process"], dead["process"])
+    assert all(one["process"].startswith(socket.gethostname()) for one in (poisoned, dead))
     assert sorted(attempts(tmp_path)) == [0, 2, 4, 5]
     assert run_stage(ray_executor, Poison(), tmp_path, "20260102T000000-b") is None
 
