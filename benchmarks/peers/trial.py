@@ -126,8 +126,9 @@ def with_less_memory(spec: Spec, folder: Path, usual: Contender, limit: int) -> 
     while True:
         try:
             figures = run_child(few, usual.name, settings, folder).figures
-        except RuntimeError:
-            tell(f"search: {usual.label} {settings}: refused")
+        except RuntimeError as error:
+            # A budget in which nothing fits; the child has said so, or what else went wrong.
+            tell(f"search: {usual.label}: no smaller budget, {error}")
             return []
         peak, budget = figures["peak_bytes"], settings.get("memory", "none")
         tell(f"search: {usual.label}, budget {budget}: {peak / MEBIBYTE:.0f} MiB")
